@@ -1,0 +1,26 @@
+"""amp: signal-processing graphs compiled to native code."""
+
+from __future__ import annotations
+
+from amp import nodes
+from amp.contract import Inlet, NodeType, Param
+from amp.graph import Graph, Stream, edge
+from amp.pipeline import compile  # noqa: A004  (the name that users expect)
+from amp.schedule import IPLS, Cohort, Loop, Stage, plan
+
+__all__ = [
+    "IPLS",
+    "Cohort",
+    "Graph",
+    "Inlet",
+    "Loop",
+    "NodeType",
+    "Param",
+    "Stage",
+    "Stream",
+    "compile",
+    "edge",
+    "nodes",
+    "plan",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,80 @@
+#include "pool.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <unsupported/Eigen/CXX11/ThreadPool>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+// Denormals cost a hundred times a normal number. Each thread has its own control word, so each
+// worker sets it once, at its start; the calling thread's word is the program's business.
+void flush_denormals() {
+#if defined(__SSE2__)
+  constexpr unsigned kFlushToZero = 0x8000;
+  constexpr unsigned kDenormalsAreZero = 0x0040;
+  _mm_setcsr(_mm_getcsr() | kFlushToZero | kDenormalsAreZero);
+#elif defined(__aarch64__)
+  uint64_t word;
+  asm volatile("mrs %0, fpcr" : "=r"(word));
+  asm volatile("msr fpcr, %0" : : "r"(word | (uint64_t{1} << 24)));
+#endif
+}
+
+struct FlushingEnvironment : Eigen::StlThreadEnvironment {
+  EnvThread* CreateThread(std::function<void()> body) {
+    return new EnvThread([body = std::move(body)] {
+      flush_denormals();
+      body();
+    });
+  }
+};
+
+using Pool = Eigen::ThreadPoolTempl<FlushingEnvironment>;
+
+// One amp_pool_run in flight, on the caller's stack; the barrier keeps it alive for the helpers.
+struct Run {
+  void (*task)(void*, int64_t);
+  void* argument;
+  int64_t count;
+  std::atomic<int64_t> next;
+  Eigen::Barrier helpers;
+
+  void work() {
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) task(argument, i);
+  }
+};
+
+}  // namespace
+
+extern "C" void* amp_pool_create(int64_t threads) {
+  try {
+    return new Pool(static_cast<int>(std::max<int64_t>(threads, 1)));
+  } catch (...) {
+    return nullptr;  // no exception may cross into C
+  }
+}
+
+extern "C" void amp_pool_destroy(void* pool) { delete static_cast<Pool*>(pool); }
+
+extern "C" void amp_pool_run(void* handle, void (*task)(void*, int64_t), void* argument,
+                             int64_t count) {
+  auto* pool = static_cast<Pool*>(handle);
+  // A worker that waited for other workers could wait for ever: inner runs stay on their worker.
+  const bool alone = pool == nullptr || count < 2 || pool->CurrentThreadId() >= 0;
+  const int64_t helpers = alone ? 0 : std::min<int64_t>(pool->NumThreads(), count - 1);
+  Run run{task, argument, count, {0}, Eigen::Barrier(static_cast<unsigned>(helpers))};
+  for (int64_t h = 0; h < helpers; ++h) {
+    // One captured pointer fits std::function's own buffer, so scheduling allocates nothing.
+    pool->Schedule([&run] {
+      run.work();
+      run.helpers.Notify();
+    });
+  }
+  run.work();
+  run.helpers.Wait();
+}

@@ -1,0 +1,340 @@
+"""The node contract: what a node type declares, and what its ``forward`` may use.
+
+One node type is one class in one file of `amp.nodes` (or in a user's own code). ``forward`` is traced
+into IR once per kernel; from then on Python has no part in a sample. ``docs/kpn_contract.md`` is the
+authoritative text.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from amp.errors import BadNode
+from amp.ir import Builder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from amp.ir import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """Where a node reads. Every inlet takes a stream, a number, an array or an `amp.Param`.
+
+    Parameters
+    ----------
+    name
+        The field's own word, whole: ``frequency``, ``cutoff``, ``gate``.
+    default
+        Value when nothing is given; None makes the inlet mandatory unless it is ``optional``.
+    unit, low, high
+        Unit and closed range of constants; ``high="nyquist"`` is half the sample rate, exclusive.
+    optional
+        ``forward`` receives None if nothing is given.
+    channels
+        Exact number of channels, for node types that see all channels at once; None is any number.
+    variadic
+        Takes any number of streams; ``forward`` receives them as a list.
+    """
+
+    name: str
+    default: float | None = None
+    unit: str = ""
+    low: float = -np.inf
+    high: float | Literal["nyquist"] = np.inf
+    optional: bool = False
+    channels: int | None = None
+    variadic: bool = False
+
+
+class Param:
+    """A named value that can be changed between runs without a recompile.
+
+    Parameters
+    ----------
+    value
+        A number, or an array of shape ``(batch, channel)`` that broadcasts to the inlet's lanes.
+        (A node's own array, such as a mixing matrix, keeps its own shape.)
+    name
+        What ``program.set(name, value)`` calls it. Nodes that are given one `Param` share it.
+
+    Examples
+    --------
+    >>> Param(800.0, name="cutoff")
+    Param(800.0, name='cutoff')
+    """
+
+    def __init__(self, value: ArrayLike, *, name: str) -> None:
+        self.value = constant_array(value, f"param {name!r}")
+        self.name = name
+
+    def __repr__(self) -> str:
+        shown = self.value.item() if self.value.ndim == 0 else self.value.tolist()
+        return f"Param({shown!r}, name={self.name!r})"
+
+
+def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
+    """Finite real float64 array of ``value``, or `BadNode`."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufb":
+            raise TypeError(f"dtype {array.dtype}")
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadNode(
+            f"{what} is a real number or an array of them", got=f"{value!r} ({error})"
+        ) from error
+    if not np.isfinite(array).all():
+        raise BadNode(f"{what} is finite", got=repr(value), fix="remove NaN and infinity")
+    return array
+
+
+REGISTRY: dict[str, type[NodeType]] = {}
+"""Every node type by its class name."""
+
+
+class NodeType:
+    """Base of all node types. A subclass gives a docstring with its difference equation, and:
+
+    Attributes
+    ----------
+    inlets, outlets
+        Ports in order.
+    params
+        Names of attributes that are data, not code: per-lane numbers (a seed, a start phase) or
+        arrays (a matrix). Nodes that differ in them alone share a kernel.
+    channels
+        ``"each"``: ``forward`` computes one channel, and inlets broadcast like NumPy.
+        ``"all"``: ``forward`` gets and returns lists with one value per channel.
+    processing_delay
+        Frames from a token read to the token written that answers it.
+    is_sum
+        ``forward`` adds up its variadic inlet and does nothing else.
+    border
+        ``"input"`` or ``"output"`` for the two node types that touch the caller's arrays.
+
+    Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
+    constructor's arguments. The constructor also takes constants for inlets, by name.
+
+    Examples
+    --------
+    >>> from amp import nodes
+    >>> nodes.StateVariable("highpass", q=2.0)
+    StateVariable(mode='highpass', q=2.0)
+    """
+
+    inlets: ClassVar[tuple[Inlet, ...]] = ()
+    outlets: ClassVar[tuple[str, ...]] = ("out",)
+    params: ClassVar[tuple[str, ...]] = ()
+    channels: ClassVar[Literal["each", "all"]] = "each"
+    processing_delay: ClassVar[int] = 0
+    is_sum: ClassVar[bool] = False
+    border: ClassVar[Literal["", "input", "output"]] = ""
+    attrs: ClassVar[dict[str, Any]]
+
+    key: tuple[object, ...]
+    given: dict[str, Any]
+
+    def __init_subclass__(cls) -> None:
+        inherited = getattr(cls, "attrs", {})
+        own = {
+            name: cls.__dict__.get(name, inspect.Parameter.empty)
+            for name, note in cls.__dict__.get("__annotations__", {}).items()
+            if "ClassVar" not in str(note)
+        }
+        cls.attrs = {**inherited, **own}
+        kinds = inspect.Parameter
+        attrs = [kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=d) for n, d in cls.attrs.items()]
+        fixed = [inlet for inlet in cls.inlets if not inlet.variadic]
+        inlets = [kinds(i.name, kinds.KEYWORD_ONLY, default=i.default) for i in fixed]
+        cls.__signature__ = inspect.Signature(attrs + inlets)  # type: ignore[attr-defined]
+        REGISTRY[cls.__name__] = cls
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kind = type(self)
+        names = list(kind.attrs)
+        if len(args) > len(names):
+            raise BadNode(
+                f"{kind.__name__} takes at most {len(names)} positional attributes {names}",
+                got=f"{len(args)}",
+                fix="give inlets by name",
+            )
+        values = dict(zip(names, args, strict=False))
+        inlets = {inlet.name for inlet in kind.inlets}
+        given = {}
+        for name, value in kwargs.items():
+            if name in kind.attrs and name not in values:
+                values[name] = value
+            elif name in inlets:
+                given[name] = value
+            else:
+                raise BadNode(
+                    f"{kind.__name__} has no attribute or inlet {name!r}"
+                    if name not in values
+                    else f"{kind.__name__} got {name!r} twice",
+                    expected=f"attributes {names}, inlets {sorted(inlets)}",
+                )
+        fields = self.__dict__
+        fields["given"] = given
+        for name, default in kind.attrs.items():
+            value = values.get(name, default)
+            if value is inspect.Parameter.empty:
+                raise BadNode(f"{kind.__name__} needs the attribute {name!r}")
+            if name in kind.params and not isinstance(value, int | float | Param):
+                value = constant_array(value, f"{kind.__name__}.{name}")
+                value.setflags(write=False)
+            fields[name] = value
+        self.check()
+        fields["key"] = (
+            kind,
+            *(
+                np.shape(fields[n].value if isinstance(fields[n], Param) else fields[n])
+                if n in kind.params
+                else fields[n]
+                for n in names
+            ),
+        )
+        try:
+            hash(self.key)
+        except TypeError:
+            raise BadNode(
+                f"an attribute of {kind.__name__} is a hashable constant",
+                got=repr({n: fields[n] for n in names}),
+                fix="use numbers, strings or tuples, or declare it in params",
+            ) from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name!r}")
+
+    def __repr__(self) -> str:
+        words = [f"{n}={getattr(self, n)!r}" for n in type(self).attrs]
+        words += [f"{n}={v!r}" for n, v in self.given.items()]
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def check(self) -> None:
+        """Raise `amp.errors.BadNode` if an attribute is outside its range."""
+
+    def out_channels(self, widths: dict[str, int]) -> int:
+        """Channels of the outlets, given the channels of each connected inlet."""
+        return max(widths.values(), default=1)
+
+    def forward(self, b: Trace, /, *inlets: Any) -> Any:
+        """Next value of each outlet (a tuple if there are several), in IR operations."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def reference(
+        self, sample_rate: float, frames: int, **inlets: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The same in NumPy, for tests only; inlets and result are ``(batch, channel, frame)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no reference")
+
+    @classmethod
+    def samples(cls) -> Iterator[NodeType]:
+        """Instances that the laws in ``tests/laws`` are asked of."""
+        yield cls()
+
+    @classmethod
+    def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
+        """Constructor arguments that raise `BadNode`, with words of its message."""
+        yield from ()
+
+    def one_of(self, name: str, choices: tuple[object, ...]) -> None:
+        """Raise unless attribute ``name`` is one of ``choices``."""
+        value = getattr(self, name)
+        if value not in choices:
+            raise BadNode(
+                f"{type(self).__name__}.{name} is one of {', '.join(map(repr, choices))}",
+                got=repr(value),
+            )
+
+
+class Trace(Builder):
+    """What ``forward`` builds with: arithmetic from `amp.ir.Builder`, and the node's own memory.
+
+    The compiler calls `enter` before each node of a kernel, so that states, params and lines of
+    different nodes stay apart.
+    """
+
+    def __init__(self, sample_rate: float) -> None:
+        super().__init__(sample_rate)
+        self.states: dict[str, Value] = {}
+        self.nexts: dict[str, Value] = {}
+        self.inits: dict[str, float | int | str] = {}
+        self.line_lengths: dict[str, int] = {}
+        self.slots: dict[str, Value] = {}
+        self._scope = ""
+        self._node: NodeType | None = None
+
+    def enter(self, scope: str, node: NodeType) -> None:
+        """Start tracing ``node``; ``scope`` is a prefix that no other node of the kernel has."""
+        self._scope, self._node = scope, node
+
+    def slot(self, name: str, *, integer: bool = False) -> Value:
+        """Per-lane number that the program supplies, constant in a block."""
+        full = f"{self._scope}.{name}"
+        value = self.emit("iparam" if integer else "param", attribute=full)
+        self.slots[full] = value
+        return value
+
+    def param(self, name: str) -> Any:
+        """Attribute ``name`` (declared in ``params``) as a value, or nested lists of values."""
+        value = getattr(self._node, name)
+        shape = np.shape(value.value if isinstance(value, Param) else value)
+        if not shape:
+            return self.slot(name, integer=isinstance(value, int))
+        return _nest(shape, lambda index: self.slot(f"{name}[{','.join(map(str, index))}]"))
+
+    def state(self, name: str, initial: float | str = 0.0) -> Value:
+        """Value that `next` left at the previous frame; ``initial`` (or that param) at first."""
+        return self._state("state", name, initial)
+
+    def istate(self, name: str, initial: int | str = 0) -> Value:
+        """The same for 64-bit integers."""
+        return self._state("istate", name, initial)
+
+    def _state(self, op: str, name: str, initial: float | str) -> Value:
+        full = f"{self._scope}.{name}"
+        value = self.emit(op, attribute=full)
+        self.states[full] = value
+        self.inits[full] = initial
+        return value
+
+    def next(self, name: str, value: Value | float) -> None:
+        """Set what `state` gives at the next frame."""
+        full = f"{self._scope}.{name}"
+        if full not in self.states or full in self.nexts:
+            raise BadNode(
+                f"{type(self._node).__name__}.forward sets each of its states once", got=name
+            )
+        self.nexts[full] = self._lift(value, self.states[full].type)
+
+    def line(self, name: str, value: Value, length: int) -> Value:
+        """Write ``value`` into a delay line that `tap` reads up to ``length`` frames later."""
+        full = f"{self._scope}.{name}"
+        self.line_lengths[full] = length
+        return self.emit("line", value, attribute=full)
+
+    def tap(self, line: Value, frames: Value | int) -> Value:
+        """Value written ``frames`` ago (0 is this frame's); must be within the line's length."""
+        return self.emit("tap", line, frames)
+
+    def clock(self) -> Value:
+        """Number of frames the node has computed before this one, as an integer."""
+        return self.emit("clock")
+
+    def lane(self) -> Value:
+        """``batch index * channels + channel index``, as an integer."""
+        return self.slot("lane", integer=True)
+
+
+def _nest(shape: tuple[int, ...], leaf: Any, index: tuple[int, ...] = ()) -> Any:
+    if not shape:
+        return leaf(index)
+    return [_nest(shape[1:], leaf, (*index, i)) for i in range(shape[0])]

@@ -1,0 +1,101 @@
+"""Every exception that amp raises on purpose.
+
+Each message says the rule that was broken, what was expected, what was given, where (node name and
+the user's own line) and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class AmpError(Exception):
+    """Base of all errors of amp.
+
+    Parameters
+    ----------
+    rule
+        The rule that was broken, as a sentence.
+    expected, got, where, fix
+        Optional details; each one given becomes a line of the message.
+
+    Examples
+    --------
+    >>> print(AmpError("a delay is not negative", got="-3", where="node 'echo'", fix="use 0 or more"))
+    a delay is not negative
+      got: -3
+      where: node 'echo'
+      fix: use 0 or more
+    """
+
+    def __init__(
+        self, rule: str, *, expected: str = "", got: str = "", where: str = "", fix: str = ""
+    ) -> None:
+        self.rule, self.expected, self.got, self.where, self.fix = rule, expected, got, where, fix
+        details = {"expected": expected, "got": got, "where": where, "fix": fix}
+        lines = [rule, *(f"  {name}: {text}" for name, text in details.items() if text)]
+        super().__init__("\n".join(lines))
+
+
+class BadNode(AmpError):
+    """A node type or one of its attributes breaks the node contract."""
+
+
+class PortMismatch(AmpError):
+    """An inlet is unknown, missing, or given a stream that does not fit it."""
+
+
+class BadValue(AmpError):
+    """A parameter, an edge's delay, or initial tokens have a value outside their range."""
+
+
+class BadGraph(AmpError):
+    """The graph as a whole cannot be compiled (no outputs, foreign streams, unknown names)."""
+
+
+class Deadlock(AmpError):
+    """A cycle holds no tokens, so no node of it can ever fire."""
+
+
+class TooSlowCycle(AmpError):
+    """A cycle's delay exceeds its tokens: it cannot keep up with the clock."""
+
+
+class BadInput(AmpError):
+    """The arrays given to a run do not fit the graph's inputs."""
+
+
+class BadFile(AmpError):
+    """A file from outside is broken, too large, or of another version."""
+
+
+class IllegalSchedule(AmpError):
+    """A schedule does not fit its graph; ``violations`` lists every reason.
+
+    Parameters
+    ----------
+    violations
+        One sentence for each violation: node or edge, rule, nearest mend.
+    """
+
+    def __init__(self, violations: list[str]) -> None:
+        self.violations = tuple(violations)
+        listing = "".join(f"\n    {i}. {text}" for i, text in enumerate(violations, 1))
+        super().__init__(
+            f"the schedule does not fit the graph: {len(violations)} violation(s){listing}",
+            fix="mend the schedule, or make one with amp.plan(graph, block=...)",
+        )
+
+
+class BadState(AmpError):
+    """A snapshot does not fit the program it is restored to."""
+
+
+class ProgramBusy(AmpError):
+    """A program was run while it was already running in another thread."""
+
+
+class ArchetypeUnavailable(AmpError):
+    """A prebuilt kernel cannot be loaded on this machine."""
+
+
+class BadIR(AmpError):
+    """An IR kernel is ill-formed; always a defect of amp or of a custom node."""

@@ -1,0 +1,21 @@
+"""The IR: a small closed set of operations between the nodes above and native code below."""
+
+from __future__ import annotations
+
+from amp.ir.build import Builder, InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir.ops import OPS
+from amp.ir.text import parse_kernel, print_kernel
+from amp.ir.verify import verify
+
+__all__ = [
+    "OPS",
+    "Builder",
+    "InPort",
+    "Kernel",
+    "OutPort",
+    "StateSlot",
+    "Value",
+    "parse_kernel",
+    "print_kernel",
+    "verify",
+]

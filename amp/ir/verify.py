@@ -1,0 +1,82 @@
+"""The rules that every kernel obeys before and after each pass."""
+
+from __future__ import annotations
+
+from amp.errors import BadIR
+from amp.ir.build import Kernel, Value
+from amp.ir.ops import OPS
+
+_ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
+_MODES_IN = {"aligned", "uniform", "table"}
+_MODES_OUT = {"ring", "table", "sum"}
+
+
+def verify(kernel: Kernel) -> Kernel:
+    """Return ``kernel`` unchanged, or raise.
+
+    Raises
+    ------
+    BadIR
+        Naming the first rule broken and the value that breaks it.
+    """
+    _verify_values(kernel)
+    _verify_ports(kernel)
+    known = {id(v) for v in kernel.values}
+    for root in kernel.roots:
+        if id(root) not in known:
+            raise BadIR("an effect uses a value of the kernel", got=repr(root))
+    types = [slot.type for slot in kernel.states]
+    for slot, value in zip(kernel.states, kernel.nexts, strict=True):
+        if value.type != slot.type:
+            raise BadIR(f"next of state {slot.name} is {slot.type}", got=repr(value))
+    if any(kind not in {"f64", "i64"} for kind in types):
+        raise BadIR("a state is f64 or i64", got=str(types))
+    return kernel
+
+
+def _verify_values(kernel: Kernel) -> None:
+    seen: set[int] = set()
+    names = {
+        "param": {name for name, kind in kernel.params if kind == "f64"},
+        "iparam": {name for name, kind in kernel.params if kind == "i64"},
+        "state": {slot.name for slot in kernel.states if slot.type == "f64"},
+        "istate": {slot.name for slot in kernel.states if slot.type == "i64"},
+        "line": set(kernel.lines),
+    }
+    for value in kernel.values:
+        spec = OPS.get(value.op)
+        if spec is None:
+            raise BadIR("every operation is in the closed set", got=repr(value))
+        if tuple(v.type for v in value.operands) != spec.operands:
+            raise BadIR(f"{value.op} takes {spec.operands}", got=repr(value.operands))
+        if not all(id(v) in seen for v in value.operands):
+            raise BadIR("operands come before their users", got=_line(value))
+        if not isinstance(value.attribute, _ATTRIBUTE_TYPES[spec.attribute]):
+            raise BadIR(f"{value.op} has an attribute of kind {spec.attribute!r}", got=_line(value))
+        if value.op in names and value.attribute not in names[value.op]:
+            raise BadIR(f"{value.op} names a declared slot", got=_line(value))
+        if value.op == "inlet":
+            port, plane = value.attribute  # type: ignore[misc]
+            if not (
+                0 <= port < len(kernel.inlets)  # type: ignore[operator]
+                and 0 <= plane < kernel.inlets[port].planes  # type: ignore[index,operator]
+            ):
+                raise BadIR("an inlet names a declared port and plane", got=_line(value))
+        seen.add(id(value))
+
+
+def _verify_ports(kernel: Kernel) -> None:
+    for inlet in kernel.inlets:
+        if inlet.mode not in _MODES_IN or inlet.planes < 1:
+            raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
+    if len(kernel.stores) != len(kernel.outlets):
+        raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
+    for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):
+        if outlet.mode not in _MODES_OUT or len(planes) != outlet.planes:
+            raise BadIR(f"an out port of {outlet.planes} planes stores each", got=repr(planes))
+        if any(value.type != "f64" for value in planes):
+            raise BadIR("a token is f64", got=repr(planes))
+
+
+def _line(value: Value) -> str:
+    return f"{value!r} {value.attribute!r} of {value.operands!r}"

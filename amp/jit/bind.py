@@ -1,0 +1,371 @@
+"""Binding: addresses for everything that a lowered program works on.
+
+All memory of a program is one allocation of 64-byte aligned slices: first what a reset clears (rings,
+states, delay lines), then what stays (parameters, tables, records, scratch).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amp.jit import words as w
+from amp.jit.lower import slot_values
+from amp.jit.words import Words, scratch_areas
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from amp.graph import Node
+    from amp.jit.engine import Native
+    from amp.jit.lower import Call, InBinding, Lowered, Ring
+
+_ALIGN = 64
+
+
+class Arena:
+    """One allocation, handed out in aligned slices before it is made."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._bytes: NDArray[np.uint8] | None = None
+
+    def reserve(self, count: int) -> int:
+        """Offset of ``count`` bytes; slices are a cache line apart, so that streams of one length
+        do not meet in the same cache set."""
+        at = self.size
+        self.size += -(-count // _ALIGN) * _ALIGN + _ALIGN
+        return at
+
+    def allocate(self) -> None:
+        """Make the memory, all zeros."""
+        raw = np.zeros(self.size + _ALIGN, np.uint8)
+        skip = -raw.ctypes.data % _ALIGN
+        self._bytes = raw[skip : skip + self.size]
+        self.base = self._bytes.ctypes.data
+
+    def view(self, at: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Array of ``shape`` at offset ``at``."""
+        assert self._bytes is not None
+        kind = np.dtype(dtype)
+        count = int(np.prod(shape)) * kind.itemsize
+        return self._bytes[at : at + count].view(kind).reshape(shape)
+
+    def clear(self, until: int) -> None:
+        """Zero everything before offset ``until``."""
+        assert self._bytes is not None
+        self._bytes[:until] = 0
+
+
+class BoundRing:
+    """A ring with an address."""
+
+    __slots__ = ("at", "plane_stride", "ring", "tile_stride")
+
+    def __init__(self, ring: Ring, arena: Arena) -> None:
+        self.ring = ring
+        tiles = -(-ring.lanes // ring.width)
+        self.tile_stride = ring.frames * ring.width * 8 + _ALIGN
+        self.plane_stride = tiles * self.tile_stride
+        self.at = arena.reserve(ring.planes * self.plane_stride)
+
+    def offsets(self, plane: NDArray[np.int64], lane: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Arena offset of slot 0 of each (plane, lane)."""
+        tile, place = np.divmod(lane, self.ring.width)
+        return self.at + plane * self.plane_stride + tile * self.tile_stride + place * 8
+
+    @property
+    def slot_stride(self) -> int:
+        """Bytes from one frame to the next."""
+        return self.ring.width * 8
+
+
+class BoundCall:
+    """A call with its memory."""
+
+    def __init__(self, call: Call, arena: Arena, frames: int, native: Native) -> None:
+        self.call, self.native, self.arena = call, native, arena
+        kernel = call.code.kernel
+        self.layout = Words.of(kernel)
+        tiles, width = call.tiles, call.width
+        self.state_at = arena.reserve(8 * tiles * width * len(kernel.states))
+        self.line_frames = [
+            1 << int(length).bit_length() for length in call.code.line_lengths
+        ]
+        self.line_strides = [8 * width * n + _ALIGN for n in self.line_frames]
+        self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
+        self._frames = frames
+
+    def reserve_rest(self) -> None:
+        """Reserve what a reset does not clear."""
+        call, arena, kernel = self.call, self.arena, self.call.code.kernel
+        padded = call.tiles * call.width
+        self.words_at = arena.reserve(8 * self.layout.total)
+        self.param_at = arena.reserve(8 * padded * len(kernel.params))
+        entry = 8 * w.ENTRY_WORDS
+        self.in_tables = [
+            arena.reserve(entry * padded * port.planes) if port.mode == "table" else -1
+            for port in kernel.inlets
+        ]
+        self.out_tables = [
+            -1 if port.mode == "ring" else arena.reserve(entry * padded * port.planes)
+            for port in kernel.outlets
+        ]
+        self.sum_at = [
+            arena.reserve(8 * w.SUM_ORDER * self.sum_lanes(i) * self._frames * port.planes)
+            if port.mode == "sum"
+            else -1
+            for i, port in enumerate(kernel.outlets)
+        ]
+        self.scratch_bytes = 8 * scratch_areas(kernel) * self._frames * call.width
+
+    def sum_lanes(self, port: int) -> int:
+        """Lanes of one term of the sum that ``port`` adds up."""
+        return self.call.lanes // self.call.groups[0].slots
+
+    @property
+    def words(self) -> NDArray[np.int64]:
+        """The kernel's argument words."""
+        return self.arena.view(self.words_at, (self.layout.total,), np.int64)
+
+    def states(self) -> NDArray[np.float64]:
+        """Array (tiles, states, width)."""
+        call = self.call
+        shape = (call.tiles, len(call.code.kernel.states), call.width)
+        return self.arena.view(self.state_at, shape)
+
+    def line(self, number: int) -> NDArray[np.float64]:
+        """Array (tiles, slots, width) of a delay line; each tile is padded by a cache line."""
+        width, slots = self.call.width, self.line_frames[number]
+        stride = self.line_strides[number] // 8
+        flat = self.arena.view(self.line_at[number], (self.call.tiles * stride,))
+        return np.lib.stride_tricks.as_strided(
+            flat, (self.call.tiles, slots, width), (8 * stride, 8 * width, 8)
+        )
+
+    def table(self, at: int, planes: int) -> NDArray[np.int64]:
+        """Entries of a table: (planes, padded lanes, words)."""
+        padded = self.call.tiles * self.call.width
+        return self.arena.view(at, (planes, padded, w.ENTRY_WORDS), np.int64)
+
+
+class Bound:
+    """A lowered program in memory."""
+
+    def __init__(self, lowered: Lowered, natives: list[Native], batch: int, *, own_scratch: bool):
+        self.lowered, self.batch = lowered, batch
+        self.params: dict[str, NDArray[np.float64]] = {}
+        arena = self.arena = Arena()
+        self.rings = [BoundRing(ring, arena) for ring in lowered.rings]
+        self.calls = [
+            BoundCall(call, arena, lowered.frames, native)
+            for call, native in zip(lowered.calls, natives, strict=True)
+        ]
+        self._volatile = arena.size
+        for call in self.calls:
+            call.reserve_rest()
+        shared = 0
+        if not own_scratch:
+            shared = arena.reserve(max((c.scratch_bytes for c in self.calls), default=0))
+        scratch = [arena.reserve(c.scratch_bytes) if own_scratch else shared for c in self.calls]
+        arena.allocate()
+        for call, at in zip(self.calls, scratch, strict=True):
+            self._fill(call, at)
+            self.fill_params(call)
+        self.reset()
+
+    def address(self, at: int) -> int:
+        """Address of arena offset ``at``."""
+        return self.arena.base + at
+
+    def fill_params(self, bound: BoundCall) -> None:
+        """Write every parameter of a call into its lanes."""
+        call = bound.call
+        names = call.code.kernel.params
+        view = self.arena.view(bound.param_at, (call.tiles, len(names), call.width))
+        for i, (name, kind) in enumerate(names):
+            values = slot_values(call, name, self.batch, self.params)
+            _fill_lanes(view[:, i], values, kind)
+
+    def reset(self) -> None:
+        """Start states, initial tokens, clocks at 0."""
+        self.arena.clear(self._volatile)
+        for bound in self.calls:
+            kernel = bound.call.code.kernel
+            states = bound.states()
+            for i, (slot, initial) in enumerate(
+                zip(kernel.states, bound.call.code.inits, strict=True)
+            ):
+                if isinstance(initial, str):
+                    scope = slot.name.rsplit(".", 1)[0]
+                    name = f"{scope}.{initial}"
+                    values = slot_values(bound.call, name, self.batch, self.params)
+                    _fill_lanes(states[:, i], values, slot.type)
+                elif slot.type == "i64":
+                    states.view(np.int64)[:, i] = initial
+                else:
+                    states[:, i] = initial
+            bound.words[w.FIRED] = 0
+        for ring in self.rings:
+            for lanes, tokens in ring.ring.initial:
+                count = tokens.shape[2]
+                slots = np.arange(-count, 0) & (ring.ring.frames - 1)
+                for plane in range(ring.ring.planes):
+                    self.ring_slots(ring, plane, lanes)[:, slots] = tokens[plane]
+
+    def ring_slots(self, ring: BoundRing, plane: int, lanes: NDArray[np.int64]) -> RingSlots:
+        """Slots of some lanes of a ring, to read and write."""
+        return RingSlots(self.arena, ring, plane, lanes)
+
+    def _fill(self, bound: BoundCall, scratch: int) -> None:
+        call, kernel = bound.call, bound.call.code.kernel
+        words = bound.words
+        words[w.TILES] = call.tiles
+        words[w.PARAMS] = self.address(bound.param_at)
+        words[w.STATES] = self.address(bound.state_at)
+        words[w.SCRATCH] = self.address(scratch)
+        words[w.LANES] = call.lanes
+        for i, binding in enumerate(call.ins):
+            port = words[bound.layout.inlet(i) :]
+            if binding.mode == "table":
+                port[w.TABLE] = self.address(bound.in_tables[i])
+                if not binding.border:
+                    self._fill_table(bound, bound.in_tables[i], binding)
+            else:
+                self._fill_in_port(port, binding)
+        for i, out in enumerate(call.outs):
+            port = words[bound.layout.outlet(i) :]
+            planes = kernel.outlets[i].planes
+            if out.mode == "table":
+                port[w.TABLE] = self.address(bound.out_tables[i])
+                continue
+            ring = self.rings[out.ring]
+            if out.mode == "ring":
+                port[w.BASE] = self.address(ring.at)
+                port[w.MASK] = ring.ring.frames - 1
+                port[w.PLANE_STRIDE] = ring.plane_stride
+                port[w.TILE_STRIDE] = ring.tile_stride
+            else:
+                lanes = bound.sum_lanes(i)
+                port[w.SUM_BUFFER] = self.address(bound.sum_at[i])
+                port[w.SUM_LANES] = lanes
+                port[w.SUM_TABLE] = self.address(bound.out_tables[i])
+                shape = (planes, lanes, w.ENTRY_WORDS)
+                table = self.arena.view(bound.out_tables[i], shape, np.int64)
+                at = ring.offsets(np.arange(planes)[:, None], np.arange(lanes)[None, :])
+                table[..., w.ENTRY_BASE] = at + self.arena.base
+                table[..., w.ENTRY_MASK] = ring.ring.frames - 1
+                table[..., w.ENTRY_STRIDE] = ring.slot_stride
+        for i, at in enumerate(bound.line_at):
+            line = words[bound.layout.line(i) :]
+            line[w.LINE_BASE] = self.address(at)
+            line[w.LINE_MASK] = bound.line_frames[i] - 1
+            line[w.LINE_TILE_STRIDE] = bound.line_strides[i]
+
+    def _fill_in_port(self, port: NDArray[np.int64], binding: InBinding) -> None:
+        ring = self.rings[binding.ring[0, 0]]
+        planes = binding.plane[:, 0]
+        port[w.MASK] = ring.ring.frames - 1
+        port[w.TOKENS] = binding.tokens[0, 0]
+        port[w.PLANE_STRIDE] = (planes[1] - planes[0]) * ring.plane_stride if len(planes) > 1 else 0
+        if binding.mode == "aligned":
+            port[w.BASE] = self.address(ring.at + int(planes[0]) * ring.plane_stride)
+            port[w.TILE_STRIDE] = ring.tile_stride
+        else:
+            first = ring.offsets(planes[:1], binding.lane[0, :1])
+            port[w.BASE] = self.address(int(first[0]))
+            port[w.SLOT_STRIDE] = ring.slot_stride
+
+    def _fill_table(self, bound: BoundCall, at: int, binding: InBinding) -> None:
+        table = bound.table(at, len(binding.ring))
+        lanes = bound.call.lanes
+        entries = table[:, :lanes]
+        for number in np.unique(binding.ring):
+            ring = self.rings[number]
+            here = binding.ring == number
+            entries[here, w.ENTRY_BASE] = (
+                ring.offsets(binding.plane[here], binding.lane[here]) + self.arena.base
+            )
+            entries[here, w.ENTRY_MASK] = ring.ring.frames - 1
+            entries[here, w.ENTRY_STRIDE] = ring.slot_stride
+        entries[..., w.ENTRY_TOKENS] = binding.tokens
+        table[:, lanes:] = table[:, lanes - 1 : lanes]
+
+    def border_ports(self) -> list[BorderPort]:
+        """Every place where a kernel touches the caller's arrays."""
+        ports = []
+        for bound in self.calls:
+            for i, binding in enumerate(bound.call.ins):
+                if binding.border:
+                    ports += self._border(bound, "input", binding.border_group, bound.in_tables[i])
+            for i, out in enumerate(bound.call.outs):
+                if out.border:
+                    ports += self._border(bound, "output", out.border_group, bound.out_tables[i])
+        return ports
+
+    def _border(self, bound: BoundCall, side: str, number: int, at: int) -> list[BorderPort]:
+        group = bound.call.groups[number]
+        table = bound.table(at, group.planes)
+        lanes = self.batch * group.parts
+        table[..., w.ENTRY_MASK] = -1
+        ports = []
+        for slot, node in enumerate(group.members):
+            entries = table[:, slot * lanes : (slot + 1) * lanes]
+            if slot == len(group.members) - 1:
+                entries = table[:, slot * lanes :]
+            ports.append(BorderPort(side, node, group.start, group.parts, entries))
+        return ports
+
+
+class BorderPort:
+    """Entries of a table that point at the array of one input or output of the graph."""
+
+    __slots__ = ("_entries", "_rows", "node", "side", "start")
+
+    def __init__(
+        self, side: str, node: Node, start: int, parts: int, entries: NDArray[np.int64]
+    ) -> None:
+        self.side, self.node, self.start, self._entries = side, node, start, entries
+        planes, lanes = entries.shape[:2]
+        lane = np.arange(lanes)
+        # the lanes of a tile's padding repeat the last one
+        row = np.minimum(lane, max(lanes - 1, 0))
+        batch, part = np.divmod(row, parts)
+        self._rows = (batch * parts + part) * planes + np.arange(planes)[:, None]
+
+    def point(self, array: NDArray[np.float64], clock: int) -> None:
+        """Use ``array`` (batch, channel, frame), whose first frame is at ``clock``."""
+        batch, channels, _ = array.shape
+        rows = np.minimum(self._rows, batch * channels - 1)
+        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * array.strides[1]
+        self._entries[..., w.ENTRY_TOKENS] = clock - self.start
+        self._entries[..., w.ENTRY_STRIDE] = array.strides[2]
+
+
+class RingSlots:
+    """Lanes of one plane of a ring as an array (lanes, slots)."""
+
+    def __init__(self, arena: Arena, ring: BoundRing, plane: int, lanes: NDArray[np.int64]) -> None:
+        self._where = (ring.offsets(np.int64(plane), lanes)) // 8
+        self._stride = ring.slot_stride // 8
+        self._memory = arena.view(0, (arena.size // 8,))
+
+    def _index(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._where[:, None] + slots[None, :] * self._stride
+
+    def __getitem__(self, key: tuple[slice, NDArray[np.int64]]) -> NDArray[np.float64]:
+        return self._memory[self._index(key[1])]
+
+    def __setitem__(
+        self, key: tuple[slice, NDArray[np.int64]], values: NDArray[np.float64]
+    ) -> None:
+        self._memory[self._index(key[1])] = values
+
+
+def _fill_lanes(view: NDArray[np.float64], values: NDArray[Any], kind: str) -> None:
+    """Write one number per lane into (tiles, width), the last one into the padding."""
+    target = view.view(np.int64) if kind == "i64" else view
+    padded = np.full(view.size, values[-1], values.dtype)
+    padded[: len(values)] = values
+    target[:] = padded.reshape(view.shape)

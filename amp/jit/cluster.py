@@ -1,0 +1,478 @@
+"""Grouping and fusion: which nodes become one kernel.
+
+A *group* is the members of a cohort that share their code. A *cluster* is one or more groups whose
+members match one to one: it becomes one kernel that keeps what flows between its groups in
+registers. Fusion is allowed where no one can observe it: the edge has no delay and no tokens, and
+nothing else has to run in between. A feedback loop that fits into one kernel needs no narrow blocks:
+the kernel works frame by frame anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amp.graph import Edge
+from amp.schedule.ipls import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from amp.graph import Node
+    from amp.schedule.ipls import Loop
+
+    Ints = NDArray[np.int64]
+
+MAX_GROUPS = 64
+"""Most groups in one cluster: bounds the compile time of a kernel."""
+MAX_PLANES = 8
+"""Most channels of an element-wise node that are computed side by side in one lane."""
+KPN_WIDTH = 8
+"""Lanes of a process at a time."""
+WIDE = 8
+"""A sum of more terms than this is a loop over lanes, not straight-line code."""
+
+
+@dataclass(eq=False, slots=True)
+class Read:
+    """The edges of one inlet of a group, by slot."""
+
+    inlet: int
+    edges: list[Edge]
+    source: Ints
+    tokens: Ints
+    in_flight: Ints
+    plain: bool  # no edge is delayed or holds tokens, and both ends fire together
+
+    def reorder(self, order: Ints) -> None:
+        """Slot i becomes what slot ``order[i]`` was."""
+        self.edges = [self.edges[i] for i in order]
+        self.source, self.tokens = self.source[order], self.tokens[order]
+        self.in_flight = self.in_flight[order]
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Members of one cohort with one code.
+
+    A lane is (slot, batch, part); each lane holds ``planes`` channels. Element-wise nodes put
+    channels into parts, or into planes when they join a cluster without parts. The slots of a wide
+    sum are its terms.
+    """
+
+    members: list[Node]
+    signature: tuple[object, ...]
+    start: int
+    width: int
+    reads: list[Read]
+    wide: bool
+    parts: int
+    number: int
+
+    @property
+    def first(self) -> Node:
+        """A member to ask for what all have in common."""
+        return self.members[0]
+
+    @property
+    def slots(self) -> int:
+        """Number of members, or of terms."""
+        return len(self.reads[0].edges) if self.wide else len(self.members)
+
+    @property
+    def planes(self) -> int:
+        """Channels of each lane."""
+        return self.first.channels // self.parts
+
+    def __str__(self) -> str:
+        kind = self.first.kind
+        return f"{kind} x{len(self.members)}" if len(self.members) > 1 else repr(self.first.name)
+
+
+@dataclass(eq=False, slots=True)
+class Cluster:
+    """Groups that run as one kernel; ``before`` is the bit set of the items that run earlier."""
+
+    index: int
+    level: int  # number of the list of items that it is in
+    groups: list[Group]
+    before: int = 0
+    pinned: bool = False  # a sum depends on the order of the slots
+
+    @property
+    def head(self) -> Group:
+        """The group that set the cluster's lanes."""
+        return self.groups[0]
+
+
+@dataclass(eq=False, slots=True)
+class NarrowLoop:
+    """Items that are repeated in blocks of ``block`` frames."""
+
+    index: int
+    level: int
+    block: int
+    items: list[Item]
+    before: int = 0
+
+    @property
+    def groups(self) -> list[Group]:
+        """Every group inside."""
+        return [group for item in self.items for group in item.groups]
+
+
+Item = Cluster | NarrowLoop
+
+
+class Clustering:
+    """Builds clusters; ``notes`` says why neighbours were not fused.
+
+    Parameters
+    ----------
+    nodes, start
+        The graph's nodes and the clock of each one's first firing.
+    """
+
+    def __init__(self, nodes: list[Node], start: list[int]) -> None:
+        self.nodes = nodes
+        self.start = np.array(start, np.int64)
+        self.notes: list[str] = []
+        self.group_of = np.full(len(nodes), -1, np.int64)
+        self.slot_of = np.zeros(len(nodes), np.int64)
+        self.groups: list[Group] = []
+        self._item_of: list[Item] = []  # by group number
+        self._items = 0
+        self._levels = 0
+        self._level = 0
+
+    def run(self, stages: Iterable[Stage | Loop], names: dict[str, int], block: int) -> list[Item]:
+        """Items of the stages of one block, in a legal order."""
+        out: list[Item] = []
+        outer, self._levels = self._level, self._levels + 1
+        level = self._level = self._levels
+        for stage in stages:
+            if isinstance(stage, Stage):
+                for cohort in stage.cohorts:
+                    members = [self.nodes[names[name]] for name in cohort.members]
+                    for group in self.split(members, cohort.width):
+                        self._place(group, out, block)
+            else:
+                inner = self.run(stage.stages, names, stage.block)
+                self._level = level
+                self._place_loop(inner, stage, out, block)
+        self._level = outer
+        # an item's set of earlier items strictly contains that of every item before it
+        out.sort(key=lambda item: (item.before.bit_count(), item.index))
+        return out
+
+    def alone(self) -> list[Item]:
+        """Every node as an item of its own: the processes of a KPN."""
+        for node in self.nodes:
+            for group in self.split([node], KPN_WIDTH):
+                group.number = len(self.groups)
+                self.groups.append(group)
+                self._seat(group)
+        return [Cluster(group.number, 0, [group]) for group in self.groups]
+
+    def split(self, members: list[Node], width: int) -> Iterator[Group]:
+        """Groups of members that share their code and their start."""
+        found: dict[tuple[object, ...], list[Node]] = {}
+        for node in members:
+            found.setdefault((self.start[node.index], *self._signature(node)), []).append(node)
+        for signature, alike in found.items():
+            first = alike[0]
+            wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
+            for some in [[node] for node in alike] if wide else [alike]:
+                yield Group(
+                    some,
+                    signature,
+                    int(self.start[first.index]),
+                    width,
+                    self._reads(some, wide),
+                    wide,
+                    first.channels if first.type.channels == "each" else 1,
+                    -1,
+                )
+
+    def _signature(self, node: Node) -> tuple[object, ...]:
+        """Equal for nodes whose code is the same."""
+        nodes = self.nodes
+        return (
+            node.type.key,
+            node.channels,
+            *[
+                (s.outlet, nodes[s.source].channels)
+                if type(s) is Edge
+                else None
+                if s is None
+                else tuple([nodes[e.source].channels for e in s])
+                if type(s) is tuple
+                else np.shape(getattr(s, "value", s))[1:]
+                for s in node.sources
+            ],
+        )
+
+    def _reads(self, members: list[Node], wide: bool) -> list[Read]:
+        reads = []
+        for i, source in enumerate(members[0].sources):
+            if type(source) is Edge:
+                reads.append(self._read(i, [node.sources[i] for node in members], members))
+            elif type(source) is tuple and wide:
+                reads.append(self._read(i, list(source), members))
+            elif type(source) is tuple:
+                for term in range(len(source)):
+                    edges = [node.sources[i][term] for node in members]  # type: ignore[index]
+                    reads.append(self._read(i, edges, members))
+        return reads
+
+    def _read(self, inlet: int, edges: list[Edge], members: list[Node]) -> Read:
+        source = np.array([e.source for e in edges], np.int64)
+        tokens = np.array([e.tokens for e in edges], np.int64)
+        in_flight = tokens + self.start[members[0].index] - self.start[source]
+        plain = not (in_flight.any() or tokens.any() or any(e.delay for e in edges))
+        return Read(inlet, edges, source, tokens, in_flight, plain)
+
+    def _place(self, group: Group, out: list[Item], block: int) -> None:
+        """Add ``group`` to a cluster of ``out``, or to a new one."""
+        group.number = len(self.groups)
+        self.groups.append(group)
+        home: Cluster | None = None
+        for candidate in self._candidates(group):
+            if home is None:
+                if self._join(group, candidate, block):
+                    home = candidate
+            else:
+                self._merge(home, candidate, group, out, block)
+        if home is None:
+            home = Cluster(self._items, self._level, [group])
+            self._items += 1
+            self._seat(group)
+            out.append(home)
+        self._item_of.append(home)
+        self._precede(home, self._before(group, block), out)
+
+    def _place_loop(self, inner: list[Item], loop: Loop, out: list[Item], block: int) -> None:
+        """Add a loop; one whose body is a single kernel that sees only its own lanes is no loop."""
+        item: Item
+        only = inner[0]
+        groups = [group for it in inner for group in it.groups]
+        if (
+            len(inner) == 1
+            and isinstance(only, Cluster)
+            and all(self._aligned(r, g, only.groups, block) for g in groups for r in g.reads)
+        ):
+            item = only
+            item.level = self._level
+        else:
+            item = NarrowLoop(self._items, self._level, loop.block, inner)
+            self._items += 1
+            self.notes.append(
+                f"loop of block {loop.block}: {', '.join(map(str, groups[:8]))} run as "
+                f"{len(inner)} kernels, because their lanes do not match one to one"
+            )
+        item.before = 0
+        for group in groups:
+            self._item_of[group.number] = item
+        out.append(item)
+        for group in groups:
+            self._precede(item, self._before(group, block), out)
+
+    def _seat(self, group: Group) -> None:
+        for slot, node in enumerate(group.members):
+            self.group_of[node.index] = group.number
+            self.slot_of[node.index] = slot
+
+    def _before(self, group: Group, block: int) -> int:
+        """Bit set of the items whose tokens of this very block ``group`` needs."""
+        bits = 0
+        for read in group.reads:
+            late = read.source if read.plain else read.source[read.in_flight < block]
+            for number in np.unique(self.group_of[late]):
+                if number >= 0:
+                    item = self._item_of[number]
+                    bits |= (1 << item.index) | item.before
+        return bits
+
+    def _precede(self, item: Item, bits: int, out: list[Item]) -> None:
+        """Note that the items of ``bits`` run before ``item`` and all that follows it."""
+        mine = 1 << item.index
+        bits &= ~mine
+        if bits & ~item.before:
+            item.before |= bits
+            for other in out:
+                if other.before & mine:
+                    other.before |= bits
+
+    def _candidates(self, group: Group) -> Iterator[Cluster]:
+        """Clusters that a whole inlet of ``group`` reads without delay."""
+        seen = set()
+        for read in group.reads:
+            numbers = np.unique(self.group_of[read.source])
+            if read.plain and len(numbers) == 1 and numbers[0] >= 0:
+                item = self._item_of[numbers[0]]
+                if item.level == self._level and isinstance(item, Cluster) and item.index not in seen:
+                    seen.add(item.index)
+                    yield item
+
+    def _join(self, group: Group, home: Cluster, block: int) -> bool:
+        """Add ``group`` to ``home`` if that is legal; note why not."""
+        reason = self._why_not(group, home, block)
+        if reason:
+            self.notes.append(f"{group} is not fused with {home.groups[-1]}: {reason}")
+            return False
+        home.groups.append(group)
+        home.pinned |= group.wide
+        self._seat(group)
+        return True
+
+    def _why_not(self, group: Group, home: Cluster, block: int) -> str:
+        head = home.head
+        if len(home.groups) >= MAX_GROUPS:
+            return f"a kernel has at most {MAX_GROUPS} groups"
+        if head.wide:
+            return "a sum is complete only when its kernel ends"
+        if (group.slots, group.start) != (head.slots, head.start):
+            return "their members do not match one to one"
+        if group.width != head.width:
+            return f"their widths are {group.width} and {head.width}"
+        if self._waits(group, home, block):
+            return "another kernel has to run in between"
+        parts = self._parts(group, head.parts)
+        if not parts:
+            return "their channels do not match one to one"
+        order = self._order(group, home)
+        if order is None:
+            return "their members do not match one to one"
+        own_parts, group.parts = group.parts, parts
+        if group.wide:
+            if not self._pin(home, group, order):
+                group.parts = own_parts
+                return "two sums take its members in different orders"
+        elif (order != np.arange(len(order))).any():
+            group.members = [group.members[i] for i in order]
+            for read in group.reads:
+                read.reorder(order)
+        self._seat(group)
+        groups = [*home.groups, group]
+        for reader in groups:
+            for read in reader.reads:
+                if (reader is group or not read.plain) and not self._aligned(
+                    read, reader, groups, block
+                ):
+                    self.group_of[[n.index for n in group.members]] = -1
+                    group.parts = own_parts
+                    return "some of its inlets read other lanes of the same kernel"
+        return ""
+
+    def _waits(self, group: Group, home: Cluster, block: int) -> bool:
+        """Something that ``group`` needs has to run after ``home``."""
+        for read in group.reads:
+            late = read.source if read.plain else read.source[read.in_flight < block]
+            for number in np.unique(self.group_of[late]):
+                if number >= 0:
+                    item = self._item_of[number]
+                    if item is not home and item.before >> home.index & 1:
+                        return True
+        return False
+
+    def _parts(self, group: Group, parts: int) -> int:
+        """Parts that ``group`` takes in a cluster of ``parts``; 0 if it cannot."""
+        channels = group.first.channels
+        if group.first.type.channels == "all":
+            return 1 if parts == 1 else 0
+        if channels == parts:
+            return parts
+        return 1 if parts == 1 and channels <= MAX_PLANES else 0
+
+    def _order(self, group: Group, home: Cluster) -> Ints | None:
+        """Which member goes to which slot; None if they do not match one to one."""
+        numbers = {g.number for g in home.groups if not g.wide}
+        for read in group.reads:
+            source_group = self.group_of[read.source[0]]
+            if read.plain and source_group in numbers:
+                slots = self.slot_of[read.source]
+                if (self.group_of[read.source] == source_group).all():
+                    order = np.argsort(slots, kind="stable")
+                    if (slots[order] == np.arange(len(order))).all():
+                        return slots if group.wide else order
+        return None
+
+    def _pin(self, home: Cluster, group: Group, slots: Ints) -> bool:
+        """Bring the slots of ``home`` into the order of the terms of a sum."""
+        if (slots == np.arange(len(slots))).all():
+            return True
+        if home.pinned:
+            return False
+        for other in home.groups:
+            other.members = [other.members[i] for i in slots]
+            for read in other.reads:
+                read.reorder(slots)
+            self._seat(other)
+        return True
+
+    def _aligned(self, read: Read, reader: Group, groups: list[Group], block: int) -> bool:
+        """What ``reader`` reads from its own cluster lies in its own lanes, or is old enough."""
+        numbers = np.array([g.number for g in groups], np.int64)
+        inside = np.isin(self.group_of[read.source], numbers)
+        if not read.plain:
+            inside &= read.in_flight < block
+        if not inside.any():
+            return True
+        source = self.groups[self.group_of[read.source[0]]]
+        same_lanes = (
+            not source.wide
+            and inside.all()
+            and (self.group_of[read.source] == source.number).all()
+            and (self.slot_of[read.source] == np.arange(len(read.source))).all()
+            and source.start == reader.start
+            and (read.tokens == read.tokens[0]).all()
+        )
+        wide_channels = source.first.channels
+        fits = wide_channels == reader.first.channels or (
+            not reader.wide and source.parts == reader.parts == 1 and wide_channels == 1
+        )
+        if reader.first.type.channels == "all":
+            fits = source.parts == 1
+        return bool(same_lanes and fits)
+
+    def _merge(
+        self, home: Cluster, other: Cluster, group: Group, out: list[Item], block: int
+    ) -> None:
+        """Make ``home`` and ``other``, which ``group`` (already in ``home``) reads too, one."""
+        reason = self._why_not_merge(home, other, group, block)
+        if reason:
+            self.notes.append(f"{home.groups[-1]} is not fused with {other.groups[-1]}: {reason}")
+            return
+        out.remove(other)
+        home.groups = [*other.groups, *home.groups]
+        home.pinned |= other.pinned
+        for moved in other.groups:
+            self._item_of[moved.number] = home
+        mine, theirs = 1 << home.index, 1 << other.index
+        home.before &= ~theirs
+        for item in out:
+            if item.before & theirs:
+                item.before = (item.before & ~theirs) | mine
+        self._precede(home, other.before, out)
+
+    def _why_not_merge(self, home: Cluster, other: Cluster, group: Group, block: int) -> str:
+        a, b = home.head, other.head
+        if len(home.groups) + len(other.groups) > MAX_GROUPS:
+            return f"a kernel has at most {MAX_GROUPS} groups"
+        if a.wide or b.wide or (a.slots, a.parts, a.start, a.width) != (
+            b.slots,
+            b.parts,
+            b.start,
+            b.width,
+        ):
+            return "their lanes do not match one to one"
+        if home.before >> other.index & 1 or other.before >> home.index & 1:
+            return "another kernel has to run in between"
+        groups = [*other.groups, *home.groups]
+        if all(self._aligned(r, g, groups, block) for g in groups for r in g.reads):
+            return ""
+        return "their members stand in different orders"

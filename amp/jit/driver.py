@@ -1,0 +1,211 @@
+"""The driver of an IPLS program: a flat list of native calls, repeated every block.
+
+A step is eight words. A call fires its kernel for the frames of the clock at which its nodes have
+started; a loop repeats the steps after it in narrower blocks; a fork hands lists of steps to the
+thread pool. Denormals are flushed while it runs, and the caller's floating-point state is restored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from amp.jit.emit import KERNEL_TYPE, integer, offset, word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEP_WORDS = 8
+KIND, FUNCTION, WORDS, START, CYCLES, FIRINGS, FRAMES = range(7)
+BLOCK, BODY = 1, 2  # of a loop
+CHILDREN, TABLE, POOL, POOL_RUN = 1, 3, 4, 5  # of a fork, which also has BODY
+CALL, LOOP, FORK = range(3)
+
+_I32, _I64, _PTR, _VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
+_FLUSH = 0x8040
+"""Flush-to-zero and denormals-are-zero in the x86 control word."""
+
+
+def build_driver(*, timing: bool) -> ir.Module:
+    """Module with ``run(i64* steps, i64 count, i64 block, i64 clock, i64 frames)``."""
+    module = ir.Module(name="driver")
+    kind = ir.FunctionType(_VOID, [_PTR, _I64, _I64, _I64])
+    steps = ir.Function(module, kind, "steps")
+    steps.linkage = "internal"
+    task = ir.Function(module, ir.FunctionType(_VOID, [_PTR, _I64]), "task")
+    task.linkage = "internal"
+    _build_steps(module, steps, task, timing=timing)
+    _build_task(task, steps)
+    run = ir.Function(module, ir.FunctionType(_VOID, [_PTR, _I64, _I64, _I64, _I64]), "run")
+    first, count, block, clock, frames = run.args
+    b = ir.IRBuilder(run.append_basic_block("entry"))
+    with_flushed_denormals(
+        module,
+        b,
+        lambda: in_blocks(
+            b, frames, block, lambda at, some: b.call(steps, [first, count, b.add(clock, at), some])
+        ),
+    )
+    b.ret_void()
+    return module
+
+
+def with_flushed_denormals(module: ir.Module, b: ir.IRBuilder, body: Callable[[], None]) -> None:
+    """Emit ``body`` between setting and restoring the x86 control word (elsewhere just ``body``)."""
+    from amp.jit.engine import is_x86
+
+    if not is_x86():
+        body()
+        return
+    kind = ir.FunctionType(_VOID, [_PTR])
+    save = ir.Function(module, kind, "llvm.x86.sse.stmxcsr")
+    restore = ir.Function(module, kind, "llvm.x86.sse.ldmxcsr")
+    theirs, ours = b.alloca(_I32), b.alloca(_I32)
+    b.call(save, [theirs])
+    b.store(b.or_(b.load(theirs, typ=_I32), ir.Constant(_I32, _FLUSH)), ours)
+    b.call(restore, [ours])
+    body()
+    b.call(restore, [theirs])
+
+
+def in_blocks(
+    b: ir.IRBuilder,
+    frames: ir.Value,
+    block: ir.Value,
+    body: Callable[[ir.Value, ir.Value], object],
+) -> None:
+    """Emit ``for at in range(0, frames, block): body(at, min(block, frames - at))``."""
+    before = b.block
+    head, inside, after = (b.append_basic_block(f"block.{p}") for p in ("head", "do", "end"))
+    b.branch(head)
+    b.position_at_end(head)
+    at = b.phi(_I64)
+    at.add_incoming(integer(0), before)
+    b.cbranch(b.icmp_signed("<", at, frames), inside, after)
+    b.position_at_end(inside)
+    rest = b.sub(frames, at)
+    body(at, b.select(b.icmp_signed("<", rest, block), rest, block))
+    at.add_incoming(b.add(at, block), b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
+def fire(module: ir.Module, b: ir.IRBuilder, record: ir.Value, frames: ir.Value, *, timing: bool) -> None:
+    """Emit the call of ``record``'s kernel; with timing, count cycles, firings and frames."""
+    kernel = word(b, record, FUNCTION, _PTR)
+    arguments = [word(b, record, WORDS, _PTR), frames]
+    if not timing:
+        b.call(typed(kernel), arguments)
+        return
+    kind = ir.FunctionType(_I64, [])
+    name = "llvm.readcyclecounter"
+    counter = module.globals.get(name) or ir.Function(module, kind, name)
+    before = b.call(counter, [])
+    b.call(typed(kernel), arguments)
+    spent = b.sub(b.call(counter, []), before)
+    for index, more in ((CYCLES, spent), (FIRINGS, integer(1)), (FRAMES, frames)):
+        b.store(b.add(word(b, record, index), more), offset(b, record, integer(8 * index)))
+
+
+class _Callee(ir.Value):
+    """An address that is called as a kernel."""
+
+    def __init__(self, value: ir.Value, kind: ir.FunctionType) -> None:
+        self.value, self.function_type = value, kind
+        self.type = ir.PointerType()
+
+    def get_reference(self) -> str:
+        return self.value.get_reference()
+
+
+def typed(address: ir.Value, kind: ir.FunctionType = KERNEL_TYPE) -> ir.Value:
+    """``address`` as a function of type ``kind``."""
+    return _Callee(address, kind)
+
+
+def _build_steps(
+    module: ir.Module, steps: ir.Function, task: ir.Function, *, timing: bool
+) -> None:
+    first, count, clock, frames = steps.args
+    b = ir.IRBuilder(steps.append_basic_block("entry"))
+    blocks = {
+        name: b.append_basic_block(name)
+        for name in ("head", "step", "call", "fire", "loop", "fork", "next", "end")
+    }
+    entry = b.block
+    b.branch(blocks["head"])
+    b.position_at_end(blocks["head"])
+    i = b.phi(_I64, "i")
+    i.add_incoming(integer(0), entry)
+    b.cbranch(b.icmp_signed("<", i, count), blocks["step"], blocks["end"])
+    b.position_at_end(blocks["step"])
+    record = offset(b, first, b.mul(i, integer(8 * STEP_WORDS)))
+    inside = offset(b, record, integer(8 * STEP_WORDS))
+    switch = b.switch(word(b, record, KIND), blocks["fork"])
+    switch.add_case(integer(CALL), blocks["call"])
+    switch.add_case(integer(LOOP), blocks["loop"])
+
+    b.position_at_end(blocks["call"])
+    started = _fired(b, clock, word(b, record, START))
+    due = b.sub(_fired(b, b.add(clock, frames), word(b, record, START)), started)
+    b.cbranch(b.icmp_signed(">", due, integer(0)), blocks["fire"], blocks["next"])
+    call_end = b.block
+    b.position_at_end(blocks["fire"])
+    fire(module, b, record, due, timing=timing)
+    b.branch(blocks["next"])
+
+    b.position_at_end(blocks["loop"])
+    body = word(b, record, BODY)
+    in_blocks(
+        b,
+        frames,
+        word(b, record, BLOCK),
+        lambda at, some: b.call(steps, [inside, body, b.add(clock, at), some]),
+    )
+    loop_end = b.block
+    b.branch(blocks["next"])
+
+    b.position_at_end(blocks["fork"])
+    forked = word(b, record, BODY)
+    shared = b.alloca(_I64, 3)
+    b.store(word(b, record, TABLE), shared)
+    b.store(clock, offset(b, shared, integer(8)))
+    b.store(frames, offset(b, shared, integer(16)))
+    run = typed(
+        word(b, record, POOL_RUN, _PTR), ir.FunctionType(_VOID, [_PTR, _PTR, _PTR, _I64])
+    )
+    b.call(run, [word(b, record, POOL, _PTR), task, shared, word(b, record, CHILDREN)])
+    fork_end = b.block
+    b.branch(blocks["next"])
+
+    b.position_at_end(blocks["next"])
+    skipped = b.phi(_I64)
+    for block, value in (
+        (call_end, integer(0)),
+        (blocks["fire"], integer(0)),
+        (loop_end, body),
+        (fork_end, forked),
+    ):
+        skipped.add_incoming(value, block)
+    i.add_incoming(b.add(i, b.add(skipped, integer(1))), b.block)
+    b.branch(blocks["head"])
+    b.position_at_end(blocks["end"])
+    b.ret_void()
+
+
+def _build_task(task: ir.Function, steps: ir.Function) -> None:
+    """One branch of a fork: entry ``index`` of its table is (first step, number of steps)."""
+    shared, index = task.args
+    b = ir.IRBuilder(task.append_basic_block("entry"))
+    entry = offset(b, word(b, shared, 0, _PTR), b.mul(index, integer(16)))
+    b.call(
+        steps, [word(b, entry, 0, _PTR), word(b, entry, 1), word(b, shared, 1), word(b, shared, 2)]
+    )
+    b.ret_void()
+
+
+def _fired(b: ir.IRBuilder, clock: ir.Value, start: ir.Value) -> ir.Value:
+    """Firings of a node until ``clock``."""
+    count = b.sub(clock, start)
+    return b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))

@@ -1,0 +1,201 @@
+"""Engines at work: the IPLS driver and the KPN scheduler bound to a program's memory."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amp.errors import AmpError
+from amp.jit import driver, kpn
+from amp.jit.engine import native
+from amp.jit.lower import Narrow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amp.graph import Node
+    from amp.jit.bind import Bound, BoundCall
+    from amp.jit.lower import Call, Step
+
+    Words = NDArray[np.int64]
+
+_TIMERS = slice(driver.CYCLES, driver.FRAMES + 1)
+
+
+class IplsRunner:
+    """Runs the steps of a schedule in order, independent ones on ``threads`` threads."""
+
+    def __init__(self, bound: Bound, block: int, *, threads: int, timing: bool) -> None:
+        self._bound, self._block = bound, block
+        self._by_call = {id(b.call): b for b in bound.calls}
+        self._pool = _Pool(threads) if threads > 1 else None
+        self._rows: list[Words] = []
+        self._tables: list[Words] = []
+        self._labels: list[tuple[str, int]] = []
+        forks: list[tuple[int, list[tuple[int, int]]]] = []
+        self._add_steps(bound.lowered.steps, forks)
+        self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
+        first = self._steps.ctypes.data
+        for row, children in forks:
+            table = np.array([[first + 64 * at, count] for at, count in children], np.int64)
+            self._tables.append(table)
+            self._steps[row, driver.TABLE] = table.ctypes.data
+        self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
+        self._code = native(
+            "run", f"driver {timing}", lambda: driver.build_driver(timing=timing)
+        )
+        kind = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, *[ctypes.c_int64] * 4
+        )
+        self._run = kind(self._code.address)
+
+    def run(self, clock: int, frames: int) -> None:
+        """See `amp.program.Runner`."""
+        self._run(self._steps.ctypes.data, len(self._steps), self._block, clock, frames)
+
+    def _add_steps(self, steps: list[Step], forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        if self._pool is None:
+            for step in steps:
+                self._add_step(step, forks)
+            return
+        for level in _levels(steps):
+            if len(level) == 1:
+                self._add_step(level[0], forks)
+                continue
+            row = self._add_row(driver.FORK)
+            children = []
+            for step in level:
+                at = len(self._rows)
+                self._add_step(step, forks)
+                children.append((at, len(self._rows) - at))
+            self._rows[row][driver.CHILDREN] = len(children)
+            self._rows[row][driver.BODY] = len(self._rows) - row - 1
+            self._rows[row][driver.POOL] = self._pool.handle
+            self._rows[row][driver.POOL_RUN] = self._pool.run_address
+            forks.append((row, children))
+
+    def _add_step(self, step: Step, forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        if isinstance(step, Narrow):
+            row = self._add_row(driver.LOOP)
+            self._rows[row][driver.BLOCK] = step.block
+            self._add_steps(step.steps, forks)
+            self._rows[row][driver.BODY] = len(self._rows) - row - 1
+            return
+        row = self._add_row(driver.CALL)
+        _fill_call(self._rows[row], self._by_call[id(step)], self._bound)
+        self._labels.append((str(step), row))
+
+    def _add_row(self, kind: int) -> int:
+        words = np.zeros(driver.STEP_WORDS, np.int64)
+        words[driver.KIND] = kind
+        self._rows.append(words)
+        return len(self._rows) - 1
+
+
+class _Pool:
+    """A native thread pool that dies with its program."""
+
+    def __init__(self, threads: int) -> None:
+        from amp.jit.archetypes import load_pool
+
+        self._library = load_pool()
+        self.handle = self._library.create(threads)
+        self.run_address = self._library.run_address
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self._library.destroy(self.handle)
+
+
+def _levels(steps: list[Step]) -> list[list[Step]]:
+    """Steps by the longest chain of steps that must run before them."""
+    level: dict[int, int] = {}
+    out: list[list[Step]] = []
+    for step in steps:
+        before = step.item.before
+        mine = 1 + max((level[i] for i in level if before >> i & 1), default=-1)
+        level[step.item.index] = mine
+        while len(out) <= mine:
+            out.append([])
+        out[mine].append(step)
+    return out
+
+
+def _fill_call(row: Words, bound: BoundCall, memory: Bound) -> None:
+    row[driver.FUNCTION] = bound.native.address
+    row[driver.WORDS] = memory.address(bound.words_at)
+    row[driver.START] = bound.call.start
+
+
+class KpnRunner:
+    """Fires processes, one per node, as their tokens allow."""
+
+    def __init__(
+        self, bound: Bound, nodes: list[Node], start: list[int], quantum: int, *, timing: bool
+    ) -> None:
+        calls = bound.calls
+        count = len(calls)
+        self._processes = np.zeros((count, kpn.PROCESS_WORDS), np.int64)
+        number = {call.call.groups[0].first.index: i for i, call in enumerate(calls)}
+        ins: list[list[list[int]]] = [[] for _ in calls]
+        readers: list[list[list[int]]] = [[] for _ in calls]
+        for i, call in enumerate(calls):
+            row = self._processes[i]
+            _fill_call(row, call, bound)
+            row[kpn.QUANTUM] = quantum
+            for edge, capacity in _edges(call.call, bound):
+                j = number[edge.source]
+                producer = nodes[edge.source]
+                visible = start[edge.source] + producer.type.processing_delay + edge.delay
+                theirs = bound.address(calls[j].words_at)
+                mine = bound.address(call.words_at)
+                ins[i].append([theirs, edge.tokens, visible, j])
+                readers[j].append([mine, edge.tokens, capacity, i])
+        self._memory = bound
+        self._ins, in_at = _pack(ins)
+        self._readers, reader_at = _pack(readers)
+        self._processes[:, kpn.INS] = in_at + self._ins.ctypes.data
+        self._processes[:, kpn.IN_COUNT] = [len(rows) for rows in ins]
+        self._processes[:, kpn.READERS] = reader_at + self._readers.ctypes.data
+        self._processes[:, kpn.READER_COUNT] = [len(rows) for rows in readers]
+        size = 1 << count.bit_length()
+        self._queue = np.zeros(size, np.int64)
+        self._network = np.zeros(kpn.NETWORK_WORDS, np.int64)
+        self._network[kpn.PROCESSES] = self._processes.ctypes.data
+        self._network[kpn.COUNT] = count
+        self._network[kpn.QUEUE] = self._queue.ctypes.data
+        self._network[kpn.QUEUE_MASK] = size - 1
+        self.records = [
+            (str(call.call), row[_TIMERS]) for call, row in zip(calls, self._processes, strict=True)
+        ]
+        self._code = native(
+            "run", f"kpn {timing}", lambda: kpn.build_scheduler(timing=timing)
+        )
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        self._run = kind(self._code.address)
+
+    def run(self, clock: int, frames: int) -> None:
+        """See `amp.program.Runner`."""
+        stuck = self._run(self._network.ctypes.data, clock + frames)
+        if stuck:
+            raise AmpError(f"{stuck} process(es) starved: a defect of amp, please report it")
+
+
+def _edges(call: Call, bound: Bound):  # noqa: ANN202
+    """Each edge into a process, with the number of tokens that its ring holds."""
+    ports = iter(call.ins)
+    for read in call.groups[0].reads:
+        binding = next(ports)
+        terms = len(read.edges)
+        ring = binding.ring[0].reshape(terms, -1)[:, 0]
+        for edge, number in zip(read.edges, ring, strict=True):
+            yield edge, bound.rings[number].ring.frames
+
+
+def _pack(rows: list[list[list[int]]]) -> tuple[Words, Words]:
+    """One table of all rows, and the byte at which each list starts."""
+    flat = np.array([row for some in rows for row in some], np.int64).reshape(-1, kpn.EDGE_WORDS)
+    counts = np.array([len(some) for some in rows], np.int64)
+    return flat, (np.cumsum(counts) - counts) * 8 * kpn.EDGE_WORDS

@@ -1,0 +1,156 @@
+"""Snapshots: states, delay lines and tokens in flight in a form that no schedule shows in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from amp.graph import Node
+    from amp.jit.bind import Bound, BoundCall
+    from amp.jit.cluster import Group
+
+    Ints = NDArray[np.int64]
+
+Arrays = dict[str, dict[str, "NDArray[Any]"]]
+Tokens = dict[tuple[str, int], "NDArray[np.float64]"]
+
+
+def read_snapshot(
+    bound: Bound, nodes: list[Node], start: list[int], clock: int
+) -> tuple[Arrays, Arrays, Tokens]:
+    """States and lines by node and name, and tokens by edge, once ``clock`` frames have run."""
+    states: Arrays = defaultdict(dict)
+    lines: Arrays = defaultdict(dict)
+    for call in bound.calls:
+        for node, name, memory, lanes, channel in _states(bound, call):
+            whole = _whole(states[node.name], node, name, (bound.batch,), memory.dtype)
+            whole[:, channel] = memory[lanes]
+        for node, name, number, lanes, channel in _lines(bound, call):
+            slots = _slots(call, number, clock)
+            shape = (bound.batch, len(slots))
+            whole = _whole(lines[node.name], node, name, shape, np.float64)
+            tile, place = np.divmod(lanes, call.call.width)
+            whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
+    tokens = {
+        key: memory[at].transpose(1, 2, 0, 3).reshape(bound.batch, -1, at.shape[-1])
+        for key, memory, at in _tokens(bound, nodes, start, clock)
+    }
+    return dict(states), dict(lines), tokens
+
+
+def write_snapshot(
+    bound: Bound,
+    nodes: list[Node],
+    start: list[int],
+    clock: int,
+    content: tuple[Arrays, Arrays, Tokens],
+) -> None:
+    """Undo of `read_snapshot`."""
+    states, lines, tokens = content
+    for call in bound.calls:
+        for node, name, memory, lanes, channel in _states(bound, call):
+            memory[lanes] = states[node.name][name][:, channel]
+        for node, name, number, lanes, channel in _lines(bound, call):
+            slots = _slots(call, number, clock)
+            tile, place = np.divmod(lanes, call.call.width)
+            memory = call.line(number)
+            memory[tile[..., None], slots, place[..., None]] = lines[node.name][name][:, channel]
+    for key, memory, at in _tokens(bound, nodes, start, clock):
+        planes, batch, parts, count = at.shape
+        memory[at] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
+
+
+def _states(
+    bound: Bound, call: BoundCall
+) -> Iterator[tuple[Node, str, NDArray[Any], tuple[Ints, ...], Ints]]:
+    """Each node's state in ``call``: its memory, the index of its lanes, and their channels."""
+    memory = call.states()
+    for i, slot in enumerate(call.call.code.kernel.states):
+        view = memory[:, i].view(np.int64 if slot.type == "i64" else np.float64)
+        for node, name, lanes, channel in _members(bound, call, slot.name):
+            yield node, name, view, np.divmod(lanes, call.call.width), channel
+
+
+def _lines(bound: Bound, call: BoundCall) -> Iterator[tuple[Node, str, int, Ints, Ints]]:
+    for i, line in enumerate(call.call.code.kernel.lines):
+        for node, name, lanes, channel in _members(bound, call, line):
+            yield node, name, i, lanes, channel
+
+
+def _members(bound: Bound, call: BoundCall, slot: str) -> Iterator[tuple[Node, str, Ints, Ints]]:
+    """Nodes that a slot of a kernel serves: lanes (batch, part) and the channel of each part."""
+    number, plane, name = slot.split(".", 2)
+    group = call.call.groups[int(number)]
+    channel = np.arange(group.parts) * group.planes + int(plane)
+    for i, node in enumerate(group.members):
+        yield node, name, _lanes(group, i, bound.batch), channel
+
+
+def _lanes(group: Group, slot: int, batch: int) -> Ints:
+    lanes = slot * batch * group.parts + np.arange(batch * group.parts)
+    return lanes.reshape(batch, group.parts)
+
+
+def _whole(
+    known: dict[str, NDArray[Any]], node: Node, name: str, shape: tuple[int, ...], dtype: Any
+) -> NDArray[Any]:
+    """Array (batch, channel, ...) of a node's state, made when first asked for."""
+    channels = 1 if node.type.channels == "all" else node.channels
+    return known.setdefault(name, np.zeros((shape[0], channels, *shape[1:]), dtype))
+
+
+def _slots(call: BoundCall, number: int, clock: int) -> Ints:
+    """Slots of a delay line that a later frame can read, oldest first."""
+    fired = max(0, clock - call.call.start)
+    length = call.call.code.line_lengths[number]
+    return np.arange(fired - length, fired) & (call.line_frames[number] - 1)
+
+
+def _tokens(
+    bound: Bound, nodes: list[Node], start: list[int], clock: int
+) -> Iterator[tuple[tuple[str, int], NDArray[np.float64], Ints]]:
+    """Each edge with tokens in flight: its key, the arena, and where (plane, batch, part, count)."""
+    memory = bound.arena.view(0, (bound.arena.size // 8,))
+    seat = {
+        node.index: (group, 0 if group.wide else slot)
+        for call in bound.calls
+        for group in call.call.groups
+        for slot, node in enumerate(group.members)
+    }
+    ring_of = _rings(bound)
+    for node in nodes:
+        for number, edge in enumerate(node.edges):
+            written = max(0, clock - start[edge.source])
+            count = written + edge.tokens - max(0, clock - start[node.index])
+            if not count:
+                continue
+            group, slot = seat[edge.source]
+            ring = bound.rings[ring_of[node.index, number]]
+            lanes = _lanes(group, slot, bound.batch)
+            at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
+            slots = np.arange(written - count, written) & (ring.ring.frames - 1)
+            yield (node.name, number), memory, at[..., None] + slots * (ring.slot_stride // 8)
+
+
+def _rings(bound: Bound) -> dict[tuple[int, int], int]:
+    """Ring of each edge that lies in memory: (consumer, number of the edge) to its index."""
+    found = {}
+    for call in bound.calls:
+        ports = {id(binding.read): binding for binding in call.call.ins if not binding.border}
+        for group in call.call.groups:
+            for i, read in enumerate(group.reads):
+                binding = ports.get(id(read))
+                if binding is None:
+                    continue
+                rings = binding.ring[0].reshape(len(read.edges), -1)[:, 0]
+                for slot, ring in enumerate(rings):
+                    key = (group.first, slot) if group.wide else (group.members[slot], i)
+                    found[key[0].index, key[1]] = int(ring)
+    return found

@@ -1,0 +1,69 @@
+"""Where a kernel finds what it works on: the layout of its argument words.
+
+A kernel takes a pointer to 64-bit words and a number of frames. Addresses are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amp.ir import Kernel
+
+TILES, FIRED, PARAMS, STATES, SCRATCH, LANES = range(6)
+_HEADER = 6
+PORT_WORDS = 5
+LINE_WORDS = 3
+
+# words of an in port that is aligned (TILE_STRIDE) or uniform (SLOT_STRIDE)
+BASE, MASK, TOKENS, PLANE_STRIDE, TILE_STRIDE = range(5)
+SLOT_STRIDE = TILE_STRIDE
+# words of a table port, and of each of its entries
+TABLE = 0
+ENTRY_BASE, ENTRY_MASK, ENTRY_TOKENS, ENTRY_STRIDE = range(4)
+ENTRY_WORDS = 4
+# words of a sum port
+SUM_BUFFER, SUM_LANES, SUM_TABLE = range(3)
+# words of a delay line
+LINE_BASE, LINE_MASK, LINE_TILE_STRIDE = range(3)
+
+SUM_ORDER = 8
+"""Accumulators of a sum, see `amp.ir.Builder.tree_sum`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Positions of a kernel's argument words."""
+
+    inlets: int
+    outlets: int
+    lines: int
+
+    @classmethod
+    def of(cls, kernel: Kernel) -> Words:
+        """Layout for ``kernel``."""
+        return cls(len(kernel.inlets), len(kernel.outlets), len(kernel.lines))
+
+    def inlet(self, port: int) -> int:
+        """First word of in port ``port``."""
+        return _HEADER + PORT_WORDS * port
+
+    def outlet(self, port: int) -> int:
+        """First word of out port ``port``."""
+        return self.inlet(self.inlets) + PORT_WORDS * port
+
+    def line(self, number: int) -> int:
+        """First word of delay line ``number``."""
+        return self.outlet(self.outlets) + LINE_WORDS * number
+
+    @property
+    def total(self) -> int:
+        """Number of words."""
+        return self.line(self.lines)
+
+
+def scratch_areas(kernel: Kernel) -> int:
+    """Areas of ``frames x width`` numbers that a kernel needs to turn tables into lanes."""
+    ports = [*kernel.inlets, *kernel.outlets]
+    return sum(port.planes for port in ports if port.mode == "table")

@@ -1,0 +1,120 @@
+"""What the oscillators share: a phase in turns, and the residuals of band-limited steps and ramps.
+
+A step (or a ramp) of the ideal waveform is replaced by the integral (or double integral) of a
+B-spline of order 1 (``points=2``) or 3 (``points=4``). The residual, which is what that adds to the
+ideal waveform, spans ``points / 2`` frames on each side of the edge; since the phase is known, it
+is added before the edge as well as after it, and there is no latency.
+
+Source: V. Valimaki, J. Pekonen, J. Nam, "Perceptually informed synthesis of bandlimited classical
+waveforms using integrated polynomial interpolation", JASA 131(1), 2012. With truncated powers
+``(x)+ = max(0, x)`` and a = distance to the edge in frames, the residual of a unit step (its
+magnitude: it is positive before the edge and negative after) and of a unit change of slope are::
+
+    points=2:  step (1 - a)+^2 / 2                         ramp (1 - a)+^3 / 6
+    points=4:  step ((2 - a)+^4 - 4 (1 - a)+^4) / 24       ramp ((2 - a)+^5 - 4 (1 - a)+^5) / 120
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amp.contract import Param
+from amp.errors import BadNode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amp.contract import NodeType, Trace
+    from amp.ir import Value
+
+SLOWEST = 1e-12
+"""Turns per frame; edges of a slower wave are as wide as at this speed, so 0 Hz divides nothing."""
+
+
+def check_phase(node: NodeType, name: str = "phase") -> None:
+    """Raise unless attribute ``name`` is a number of turns in [0, 1); make an integer a float."""
+    given = getattr(node, name)
+    value = given.value if isinstance(given, Param) else np.asarray(given)
+    if value.ndim or not 0 <= value < 1:
+        raise BadNode(
+            f"{type(node).__name__}.{name} is a number of turns in [0, 1)", got=repr(given)
+        )
+    if isinstance(given, int):
+        vars(node)[name] = float(given)
+
+
+def turns_per_frame(b: Trace, frequency: Value) -> Value:
+    """``frequency / sample_rate`` rounded correctly, without a division per frame.
+
+    A quotient off by at most one unit in the last place is corrected by its remainder: P.
+    Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990.
+    """
+    reciprocal = 1.0 / b.sample_rate
+    quotient = frequency * reciprocal
+    return b.fma(b.fma(quotient, -b.sample_rate, frequency), reciprocal, quotient)
+
+
+def held_turns(b: Trace, frequency: Value) -> tuple[Value, Value]:
+    """Turns per frame, held within half a turn either way, and frames per turn (positive)."""
+    half = 0.5 * b.sample_rate
+    step = turns_per_frame(b, b.clip(frequency, -half, half))
+    return step, 1.0 / b.max(abs(step), SLOWEST)
+
+
+def advance(b: Trace, phase: Value, step: Value) -> Value:
+    """Phase one frame later, in [0, 1)."""
+    moved = phase + step
+    return moved - b.floor(moved)
+
+
+def smooth_wrap(
+    b: Trace, base: Value, phase: Value, period: Value, points: int, *, falls: bool = True
+) -> Value:
+    """``base`` plus the residual of its step by 2 (down if it ``falls``) where ``phase`` wraps."""
+    after = -period
+    if points == 2:
+        u = b.max(b.fma(phase, after, 1.0), 0.0)
+        v = b.max(b.fma(phase - 1.0, period, 1.0), 0.0)
+        u, v = (u, v) if falls else (v, u)
+        return b.fma(u, u, b.fma(-v, v, base))
+    u = b.max(b.fma(phase, after, 2.0), 0.0)
+    v = b.max(b.fma(phase - 1.0, period, 2.0), 0.0)
+    u, v = (u, v) if falls else (v, u)
+    u1, v1 = b.max(u - 1.0, 0.0), b.max(v - 1.0, 0.0)
+    u, v, u1, v1 = u * u, v * v, u1 * u1, v1 * v1
+    inner = b.fma(v1, v1, -(u1 * u1))
+    total = b.fma(u, u, b.fma(-v, v, 4.0 * inner))
+    return b.fma(total, 1 / 12, base)
+
+
+def ramp_residual(b: Trace, distance: Value, points: int) -> Value:
+    """Residual of a slope that grows by 1 per frame, times 6 (2 points) or 120 (4 points)."""
+    if points == 2:
+        u = b.max(1.0 - distance, 0.0)
+        return u * u * u
+    u = b.max(2.0 - distance, 0.0)
+    v = b.max(u - 1.0, 0.0)
+    u2, v2 = u * u, v * v
+    return b.fma(u2 * u2, u, -4.0 * (v2 * v2 * v))
+
+
+def reference_step(x: NDArray[np.float64], points: int) -> NDArray[np.float64]:
+    """Band-limited unit step minus the ideal one, ``x`` frames after the edge; for tests."""
+    a = np.abs(x)
+    if points == 2:
+        left = np.where(a < 1, (1 - a) ** 2 / 2, 0.0)
+    else:
+        near = 1 / 2 - 2 * a / 3 + a**3 / 3 - a**4 / 8
+        left = np.where(a < 1, near, np.where(a < 2, (2 - a) ** 4 / 24, 0.0))
+    return np.where(x < 0, left, -left)
+
+
+def reference_ramp(x: NDArray[np.float64], points: int) -> NDArray[np.float64]:
+    """Band-limited unit ramp minus the ideal one, ``x`` frames after the corner; for tests."""
+    a = np.abs(x)
+    if points == 2:
+        return np.where(a < 1, (1 - a) ** 3 / 6, 0.0)
+    near = 7 / 30 - a / 2 + a**2 / 3 - a**4 / 12 + a**5 / 40
+    return np.where(a < 1, near, np.where(a < 2, (2 - a) ** 5 / 120, 0.0))

@@ -1,0 +1,148 @@
+"""The compiler: one function, every step in order.
+
+Read it top to bottom. Each step is one function in its own room; what it takes and returns is a plain
+value that can be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amp.errors import BadGraph, BadValue
+from amp.schedule import check_schedule, starts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amp.graph import Graph, Node
+    from amp.ir import Kernel
+    from amp.jit.engine import Native
+    from amp.jit.lower import Lowered
+    from amp.program import Program
+    from amp.schedule import IPLS
+
+    Watch = Callable[[str, Kernel], None]
+
+KPN_FRAMES = 64
+"""Most frames of one firing of a KPN process."""
+MAX_THREADS = 256
+
+
+def compile(  # noqa: A001  (the name that users expect)
+    graph: Graph,
+    ipls: IPLS | None = None,
+    *,
+    threads: int = 1,
+    timing: bool = False,
+    watch: Watch | None = None,
+) -> Program:
+    """Native code for a graph.
+
+    Parameters
+    ----------
+    graph
+        The graph; later changes to it do not reach the program.
+    ipls
+        A schedule for it; None is the data-driven Kahn process network. Samples are the same.
+    threads
+        Threads for the independent kernels of a schedule.
+    timing
+        Count the cycles of every kernel.
+    watch
+        Called after each pass with its name and the kernel.
+
+    Raises
+    ------
+    BadGraph, Deadlock, TooSlowCycle, IllegalSchedule, BadValue
+
+    Examples
+    --------
+    >>> import amp
+    >>> import numpy as np
+    >>> g = amp.Graph()
+    >>> g.output("out", 0.5 * g.input("x"))
+    >>> program = amp.compile(g)
+    >>> program.run({"x": np.ones((1, 1, 4))})["out"]
+    array([[[0.5, 0.5, 0.5, 0.5]]])
+    """
+    # Heavy libraries are loaded when something is compiled, not when amp is imported.
+    from amp.jit.bind import Bound
+    from amp.jit.cluster import Clustering
+    from amp.jit.lower import lower
+    from amp.jit.runner import IplsRunner, KpnRunner
+    from amp.program import Description, Program
+
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
+
+    # build: the graph as it is now
+    nodes = graph.resolved()
+    if not any(node.type.border == "output" for node in nodes):
+        raise BadGraph("a graph has at least one output", fix="call graph.output(name, stream)")
+
+    # check: latencies are inferred, cycles judged
+    start = starts(nodes)
+    fingerprint = graph.fingerprint()
+
+    # schedule: none, or one that fits the graph
+    if ipls is not None:
+        check_schedule(ipls, nodes, start, fingerprint)
+
+    # cluster: which nodes become one kernel
+    clustering = Clustering(nodes, start)
+    if ipls is None:
+        frames = KPN_FRAMES
+        items = clustering.alone()
+    else:
+        frames = ipls.block
+        items = clustering.run(ipls.stages, {node.name: node.index for node in nodes}, frames)
+
+    # lower: each distinct kernel is traced into IR once
+    lowered = lower(
+        clustering, items, frames=frames, batch=graph.batch, sample_rate=graph.sample_rate
+    )
+
+    # passes: IR to IR
+    run_passes(lowered, watch)
+
+    # emit and engine: IR to machine code, or straight from the cache
+    natives = [generate(call.code.kernel, call.width) for call in lowered.calls]
+
+    # program: memory bound
+    bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
+    runner: IplsRunner | KpnRunner
+    if ipls is None:
+        runner = KpnRunner(bound, nodes, start, frames, timing=timing)
+    else:
+        runner = IplsRunner(bound, frames, threads=threads, timing=timing)
+    about = Description(nodes, start, fingerprint, graph.sample_rate, graph.batch)
+    return Program(
+        about, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
+    )
+
+
+def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
+    """Every pass in order, over every distinct kernel; IR is verified before and after."""
+    from amp.ir import verify
+    from amp.jit.passes import expand_elementary, prune
+
+    for code in {id(call.code): call.code for call in lowered.calls}.values():
+        kernel = verify(code.kernel)
+        for step in (expand_elementary, prune):
+            kernel = verify(step(kernel))
+            if watch is not None:
+                watch(step.__name__, kernel)
+        code.kernel = kernel
+
+
+def generate(kernel: Kernel, width: int) -> Native:
+    """Machine code of a kernel that computes ``width`` lanes at a time."""
+    from amp.ir import print_kernel
+    from amp.jit.engine import native
+
+    def build() -> object:
+        from amp.jit.emit import emit_kernel
+
+        return emit_kernel(kernel, width)
+
+    return native("kernel", f"width {width}\n{print_kernel(kernel)}", build)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Benchmarks: amp side by side with numba, Faust and SciPy; run `python -m benchmarks`."""

@@ -1,0 +1,144 @@
+"""amp's side of every workload: the graphs, the two engines, their players. All amp calls are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
+from benchmarks.rows import BASELINE
+from benchmarks.voices import SAMPLE_RATE, Voices
+
+BLOCK = 256
+"""Frames per IPLS iteration."""
+
+CHAIN_OFFSET = 0.001
+
+
+def load() -> tuple[Any, Any]:
+    """`amp` and `amp.nodes`."""
+    try:
+        import amp
+        from amp import nodes
+    except ImportError as missing:
+        raise NotInstalledError(f"amp ({missing})") from missing
+    return amp, nodes
+
+
+def voices(parameters: Voices) -> Any:
+    """W1: input `gate`, output `out` in stereo."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    gate = graph.input("gate")
+    panned = []
+    p = parameters
+    for v in range(p.count):
+        saw = graph.add(nodes.Saw(), float(p.frequency[v]))
+        low = graph.add(
+            nodes.StateVariable("lowpass"), saw, cutoff=float(p.cutoff[v]), q=float(p.q[v])
+        )
+        envelope = graph.add(
+            nodes.Envelope(shape="linear"),
+            gate,
+            attack=float(p.attack[v]),
+            release=float(p.release[v]),
+        )
+        signal = graph.add(nodes.Gain(), low * envelope, gain=float(p.gain[v]))
+        panned.append(graph.add(nodes.Pan(), signal, position=float(p.position[v])))
+    graph.output("out", graph.add(nodes.Mix(), *panned))
+    return graph
+
+
+def cascade(sections: Array, batch: int) -> Any:
+    """W2: input `x`, output `out`, the biquads in series."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=batch)
+    stream = graph.input("x")
+    for b0, b1, b2, a1, a2 in sections.tolist():
+        stream = graph.add(nodes.Biquad(), stream, b0=b0, b1=b1, b2=b2, a1=a1, a2=a2)
+    graph.output("out", stream)
+    return graph
+
+
+def chain(gains: Array, offset: float = CHAIN_OFFSET) -> Any:
+    """W5: input `x`, output `out`: a Gain and an added constant in turn (two nodes per gain)."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    stream = graph.input("x")
+    for gain in gains.tolist():
+        stream = graph.add(nodes.Gain(), stream, gain=gain) + offset
+    graph.output("out", stream)
+    return graph
+
+
+def tree(gains: Array) -> Any:
+    """W5: input `x`, output `out`: binary adds over one Gain per leaf."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    x = graph.input("x")
+    level = [graph.add(nodes.Gain(), x, gain=gain) for gain in gains.tolist()]
+    while len(level) > 1:
+        pairs = [a + b for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    graph.output("out", level[0])
+    return graph
+
+
+def gains_only(count: int) -> Any:
+    """KPN's firing cost: input `x`, output `out`, a chain of Gains that do next to nothing."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    stream = graph.input("x")
+    for _ in range(count):
+        stream = graph.add(nodes.Gain(), stream, gain=1.0)
+    graph.output("out", stream)
+    return graph
+
+
+def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
+    """The graph under amp's own schedule."""
+    amp, _ = load()
+    return amp.compile(graph, amp.plan(graph, block=block))
+
+
+def compile_kpn(graph: Any, block: int | None = None) -> Any:
+    """The graph under data-driven firing; `block` is the largest firing in frames, if given."""
+    amp, _ = load()
+    return amp.compile(graph) if block is None else amp.compile(graph, block=block)
+
+
+def player_of(program: Any, name: str, pieces: Pieces) -> Player:
+    """Run the input `name` through the program, piece by piece, from a fresh state."""
+    shaped = [piece[:, None, :] for piece in pieces]  # (batch, channel = 1, frame)
+
+    def play() -> Iterator[Array]:
+        program.reset()
+        for piece in shaped:
+            out = program.run({name: piece})["out"]
+            yield out.reshape(-1, out.shape[-1])
+
+    return play
+
+
+def candidates(graph: Callable[[], Any], name: str) -> list[Candidate]:
+    """The IPLS, the yardstick of every workload, and the KPN."""
+
+    def ipls(pieces: Pieces) -> Player:
+        return player_of(compile_ipls(graph()), name, pieces)
+
+    def kpn(pieces: Pieces) -> Player:
+        return player_of(compile_kpn(graph()), name, pieces)
+
+    return [
+        Candidate(BASELINE, BASELINE, ipls, note=f"block {BLOCK}, graph building included"),
+        Candidate("amp KPN", "amp KPN", kpn, note="graph building included"),
+    ]
+
+
+def first_frames(program: Any, name: str, signal: Array) -> Array:
+    """One run from a fresh state: `(rows, frames)`."""
+    program.reset()
+    out = np.asarray(program.run({name: signal[:, None, :]})["out"])
+    return out.reshape(-1, out.shape[-1])

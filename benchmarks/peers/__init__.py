@@ -1,0 +1,1 @@
+"""The programs amp is compared with, one maker of each per file."""

@@ -1,0 +1,1 @@
+"""The workloads: each module has `run(options, say) -> list[Row]`."""

@@ -1,0 +1,47 @@
+"""KPN: what data-driven firing costs next to an IPLS, and what one firing of an idle node costs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks import graphs
+from benchmarks.harness import Candidate, Case, Pieces, Player, Say, measure, split
+from benchmarks.options import Options
+from benchmarks.rows import BASELINE, Row
+from benchmarks.voices import SAMPLE_RATE, make_voices
+from benchmarks.workloads import w1_voices
+
+NAME = "KPN"
+VOICES = 64
+NODES = 100
+FIRING_BLOCK = 64
+
+
+def run(options: Options, say: Say) -> list[Row]:
+    """The ratio on W1's 64 voices, then the chain of Gains."""
+    voice_case = w1_voices.case_of(VOICES, options.seconds)
+    voice_case = Case(NAME, f"W1 V={VOICES}", voice_case.pieces, voice_case.items, "voice-frame")
+    engines = graphs.candidates(lambda: graphs.voices(make_voices(VOICES)), "gate")
+    rows = measure(voice_case, engines, options.repeat, say)
+    return rows + measure(_firing_case(), _firing_candidates(), options.repeat, say)
+
+
+def _firing_case() -> Case:
+    """One second of noise; an item is one node's work on one block."""
+    noise = np.random.default_rng(3).standard_normal((1, SAMPLE_RATE))
+    firings = NODES * SAMPLE_RATE / FIRING_BLOCK
+    return Case(NAME, f"{NODES} Gains, block {FIRING_BLOCK}", split(noise), firings, "firing")
+
+
+def _firing_candidates() -> list[Candidate]:
+    """Both engines with the same, small block."""
+
+    def ipls(pieces: Pieces) -> Player:
+        program = graphs.compile_ipls(graphs.gains_only(NODES), FIRING_BLOCK)
+        return graphs.player_of(program, "x", pieces)
+
+    def kpn(pieces: Pieces) -> Player:
+        program = graphs.compile_kpn(graphs.gains_only(NODES), FIRING_BLOCK)
+        return graphs.player_of(program, "x", pieces)
+
+    return [Candidate(BASELINE, BASELINE, ipls), Candidate("amp KPN", "amp KPN", kpn)]

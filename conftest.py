@@ -1,0 +1,17 @@
+"""Code in README and docs runs as tests; hypothesis profiles."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+# A page's blocks share one namespace, top to bottom, as a reader would type them.
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"]
+).pytest()
+
+# Compiling takes longer than hypothesis expects of one example.
+settings.register_profile("amp", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=2_000)
+settings.load_profile("amp")
