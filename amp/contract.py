@@ -187,7 +187,9 @@ class NodeType:
             value = values.get(name, default)
             if value is inspect.Parameter.empty:
                 raise BadNode(f"{kind.__name__} needs the attribute {name!r}")
-            if name in kind.params and not isinstance(value, int | float | Param):
+            if name in kind.params and kind.__annotations__.get(name) == "float":
+                value = float(constant_array(value, f"{kind.__name__}.{name}"))
+            elif name in kind.params and not isinstance(value, int | Param):
                 value = constant_array(value, f"{kind.__name__}.{name}")
                 value.setflags(write=False)
             fields[name] = value
@@ -229,10 +231,11 @@ class NodeType:
         """Next value of each outlet (a tuple if there are several), in IR operations."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def reference(
-        self, sample_rate: float, frames: int, **inlets: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """The same in NumPy, for tests only; inlets and result are ``(batch, channel, frame)``."""
+    def reference(self, *args: Any, **kwargs: Any) -> Any:
+        """The same in NumPy, for tests only: ``reference(sample_rate, frames, **inlets)``.
+
+        Inlets and result are ``(batch, channel, frame)``; a node without inlets gives batch 1.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no reference")
 
     @classmethod

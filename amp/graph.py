@@ -6,6 +6,8 @@ What concerns the whole (cycles, latencies) is judged when the graph is compiled
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import sys
 from dataclasses import dataclass
@@ -18,8 +20,6 @@ from amp.contract import REGISTRY, NodeType, Param, constant_array
 from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
     from amp.contract import Inlet
@@ -170,13 +170,27 @@ Source = Edge | Param | np.ndarray | None
 
 @dataclass(slots=True)
 class Node:
-    """A node of a graph: ``sources`` has one entry per inlet (a tuple for a variadic inlet)."""
+    """A node of a graph.
+
+    Attributes
+    ----------
+    sources
+        One entry per inlet; a tuple of edges for a variadic inlet.
+    edges
+        Every edge that ends here, in inlet order.
+    channels
+        Channels of its outlets.
+    signature
+        Equal for nodes of one graph whose code is the same.
+    """
 
     index: int
     name: str
     type: NodeType
     sources: tuple[Source | tuple[Edge, ...], ...]
+    edges: tuple[Edge, ...]
     channels: int
+    signature: int
     created: Place
 
     @property
@@ -184,17 +198,52 @@ class Node:
         """Name of the node type."""
         return type(self.type).__name__
 
-    @property
-    def edges(self) -> Iterator[Edge]:
-        """Every edge that ends here, in inlet order."""
-        for source in self.sources:
-            if isinstance(source, Edge):
-                yield source
-            elif isinstance(source, tuple):
-                yield from source
-
     def __str__(self) -> str:
         return f"node {self.name!r} ({self.kind}, {self.created})"
+
+
+class Frozen:
+    """A graph as it was at one moment, for the compiler.
+
+    Attributes
+    ----------
+    nodes
+        The nodes, with feedback streams replaced by what they are connected to.
+    consumer, source, delay, tokens
+        One entry per edge, ordered by consumer.
+    params
+        Every (param, node, inlet or None for a node's own array).
+    """
+
+    def __init__(
+        self, graph: Graph, nodes: list[Node], params: list[tuple[Param, Node, Inlet | None]]
+    ) -> None:
+        self.sample_rate, self.batch = graph.sample_rate, graph.batch
+        self.nodes, self.params = nodes, params
+        edges = [edge for node in nodes for edge in node.edges]
+        counts = [len(node.edges) for node in nodes]
+        self.consumer = np.repeat(np.arange(len(nodes)), counts)
+        self.source = np.array([edge.source for edge in edges], np.int64)
+        self.delay = np.array([edge.delay for edge in edges], np.int64)
+        self.tokens = np.array([edge.tokens for edge in edges], np.int64)
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, int]:
+        """Index of each node by name."""
+        return {node.name: node.index for node in self.nodes}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """See `Graph.fingerprint`."""
+        nodes = self.nodes
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.batch, [node.name for node in nodes])).encode())
+        digest.update(repr([node.kind for node in nodes]).encode())
+        channels = np.array([node.channels for node in nodes], np.int64)
+        outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
+        for column in (channels, self.consumer, self.source, outlets, self.delay, self.tokens):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
 
 
 class Graph:
@@ -228,6 +277,9 @@ class Graph:
         self._names: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._feedback: list[tuple[Feedback, Stream | None]] = []
+        self._signatures: dict[tuple[object, ...], int] = {}
+        self._params: list[tuple[Param, int, Inlet | None]] = []
+        self._frozen: Frozen | None = None
 
     def input(self, name: str, channels: int = 1) -> Stream:
         """A stream that ``run({name: array})`` supplies, ``(batch, channels, frames)``."""
@@ -269,6 +321,7 @@ class Graph:
                 where=where,
             )
         self._feedback[index] = (loop, stream)
+        self._frozen = None
 
     def add(self, kind: NodeType, *inlets: Any, name: str | None = None, **named: Any) -> Any:
         """Add a node.
@@ -305,10 +358,18 @@ class Graph:
         where = f"node {name!r} ({type(kind).__name__}), {place}"
         try:
             given = _bind(kind, inlets, named)
-            sources, widths = [], {}
+            sources, edges, widths, code = [], [], {}, []
             for inlet in type(kind).inlets:
                 source, width = self._source(inlet, given.get(inlet.name))
                 sources.append(source)
+                if type(source) is Edge:
+                    edges.append(source)
+                    code.append((source.outlet, width))
+                elif type(source) is tuple:
+                    edges += source
+                    code.append(tuple([self._width(e) for e in source]))
+                else:
+                    code.append(None if source is None else (width,))
                 if width is not None:
                     widths[inlet.name] = width
             channels = self._channels(kind, widths)
@@ -319,8 +380,21 @@ class Graph:
                 error.rule, expected=error.expected, got=error.got, where=where, fix=error.fix
             ) from None
         index = len(self.nodes)
-        self.nodes.append(Node(index, name, kind, tuple(sources), channels, place))
+        signature = self._signatures.setdefault(
+            (kind.key, channels, *code), len(self._signatures)
+        )
+        self.nodes.append(
+            Node(index, name, kind, tuple(sources), tuple(edges), channels, signature, place)
+        )
         self._names[name] = index
+        self._frozen = None
+        for inlet, source in zip(type(kind).inlets, sources, strict=True):
+            if type(source) is Param:
+                self._params.append((source, index, inlet))
+        for attribute in type(kind).params:
+            value = getattr(kind, attribute)
+            if type(value) is Param:
+                self._params.append((value, index, None))
         outlets = [Stream(self, index, o, channels) for o in range(len(type(kind).outlets))]
         if len(outlets) == 1:
             return outlets[0]
@@ -339,8 +413,15 @@ class Graph:
                 f"the graph has no node {name!r}", expected=_shorten(list(self._names))
             ) from None
 
-    def resolved(self) -> list[Node]:
-        """The nodes, with feedback streams replaced by what they are connected to."""
+    def freeze(self) -> Frozen:
+        """The graph as it is now."""
+        if self._frozen is None:
+            nodes = self._resolved()
+            params = [(param, nodes[index], inlet) for param, index, inlet in self._params]
+            self._frozen = Frozen(self, nodes, params)
+        return self._frozen
+
+    def _resolved(self) -> list[Node]:
         targets: list[tuple[int, int]] = []
         for loop, stream in self._feedback:
             if stream is None:
@@ -361,18 +442,15 @@ class Graph:
             return source
 
         return [
-            Node(n.index, n.name, n.type, tuple(map(resolve, n.sources)), n.channels, n.created)
+            dataclasses.replace(n, sources=resolve(n.sources), edges=resolve(n.edges))
+            if any(edge.source < 0 for edge in n.edges)
+            else n
             for n in self.nodes
         ]
 
     def fingerprint(self) -> str:
         """Hash of everything that a schedule depends on: names, node types, edges; not values."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(f"{self.batch}".encode())
-        for node in self.resolved():
-            ends = [(e.source, e.outlet, e.delay, e.tokens) for e in node.edges]
-            digest.update(f"{node.name!r} {node.kind} {node.channels} {ends}\n".encode())
-        return digest.hexdigest()
+        return self.freeze().fingerprint
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self.nodes)} nodes, {self.sample_rate:g} Hz, batch {self.batch}>"

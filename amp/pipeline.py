@@ -70,23 +70,23 @@ def compile(  # noqa: A001  (the name that users expect)
     from amp.jit.cluster import Clustering
     from amp.jit.lower import lower
     from amp.jit.runner import IplsRunner, KpnRunner
-    from amp.program import Description, Program
+    from amp.program import Program
 
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
 
     # build: the graph as it is now
-    nodes = graph.resolved()
+    frozen = graph.freeze()
+    nodes = frozen.nodes
     if not any(node.type.border == "output" for node in nodes):
         raise BadGraph("a graph has at least one output", fix="call graph.output(name, stream)")
 
     # check: latencies are inferred, cycles judged
-    start = starts(nodes)
-    fingerprint = graph.fingerprint()
+    start = starts(frozen)
 
     # schedule: none, or one that fits the graph
     if ipls is not None:
-        check_schedule(ipls, nodes, start, fingerprint)
+        check_schedule(ipls, frozen, start)
 
     # cluster: which nodes become one kernel
     clustering = Clustering(nodes, start)
@@ -95,7 +95,7 @@ def compile(  # noqa: A001  (the name that users expect)
         items = clustering.alone()
     else:
         frames = ipls.block
-        items = clustering.run(ipls.stages, {node.name: node.index for node in nodes}, frames)
+        items = clustering.run(ipls.stages, frozen.numbers, frames)
 
     # lower: each distinct kernel is traced into IR once
     lowered = lower(
@@ -115,9 +115,8 @@ def compile(  # noqa: A001  (the name that users expect)
         runner = KpnRunner(bound, nodes, start, frames, timing=timing)
     else:
         runner = IplsRunner(bound, frames, threads=threads, timing=timing)
-    about = Description(nodes, start, fingerprint, graph.sample_rate, graph.batch)
     return Program(
-        about, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
+        frozen, start, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
     )
 
 

@@ -20,7 +20,8 @@ from amp.jit.snapshot import read_snapshot, write_snapshot
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from amp.graph import Node
+    from amp.contract import Inlet
+    from amp.graph import Frozen, Node
     from amp.jit.bind import Bound
     from amp.schedule import IPLS
 
@@ -107,17 +108,6 @@ class Timing:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a program knows of its graph."""
-
-    nodes: list[Node]
-    start: list[int]
-    fingerprint: str
-    sample_rate: float
-    batch: int
-
-
 class Program:
     """A compiled graph. Make one with `amp.compile`.
 
@@ -127,7 +117,8 @@ class Program:
 
     def __init__(
         self,
-        description: Description,
+        about: Frozen,
+        start: list[int],
         bound: Bound,
         runner: Runner,
         *,
@@ -135,7 +126,8 @@ class Program:
         notes: list[str],
         timing: bool,
     ) -> None:
-        self._about, self._bound, self._runner = description, bound, runner
+        self._about, self._start = about, start
+        self._bound, self._runner = bound, runner
         self.schedule = schedule
         self._notes, self._timed = notes, timing
         self._clock = 0
@@ -143,8 +135,8 @@ class Program:
         ports = bound.border_ports()
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
         self._outputs = {p.node.name: p for p in ports if p.side == "output"}
-        self._params = _collect_params(description.nodes)
-        self._ticks = self._seconds = 0.0
+        self._params = _collect_params(about)
+        self._seconds = 0.0
 
     # ---- running
 
@@ -227,7 +219,7 @@ class Program:
             self._clock = 0
             for _, record in self._runner.records:
                 record[:] = 0
-            self._ticks = self._seconds = 0.0
+            self._seconds = 0.0
 
     def _exclusive(self) -> threading.Lock:
         if self._lock.locked():
@@ -396,7 +388,7 @@ class Program:
     def state(self) -> State:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
-            nodes, lines, edges = read_snapshot(self._bound, self._about.nodes, self._about.start, self._clock)
+            nodes, lines, edges = read_snapshot(self._bound, self._about.nodes, self._start, self._clock)
         return State(self._clock, self._about.fingerprint, nodes, lines, edges)
 
     def restore(self, state: State) -> None:
@@ -420,7 +412,7 @@ class Program:
             write_snapshot(
                 self._bound,
                 self._about.nodes,
-                self._about.start,
+                self._start,
                 state.clock,
                 (state.nodes, state.lines, state.edges),
             )
@@ -482,17 +474,11 @@ class Program:
         return f"<Program, {kind}, {len(self._about.nodes)} nodes, clock {self._clock}>"
 
 
-def _collect_params(nodes: list[Node]) -> dict[str, list[tuple[Param, Node, Any]]]:
-    """Name to (param, node, inlet or None for a node's own array)."""
-    found: dict[str, list[tuple[Param, Node, Any]]] = {}
-    for node in nodes:
-        for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
-            if isinstance(source, Param):
-                found.setdefault(source.name, []).append((source, node, inlet))
-        for name in type(node.type).params:
-            value = getattr(node.type, name)
-            if isinstance(value, Param):
-                found.setdefault(value.name, []).append((value, node, None))
+def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:
+    """Where each named parameter is used."""
+    found: dict[str, list[tuple[Param, Node, Inlet | None]]] = {}
+    for site in about.params:
+        found.setdefault(site[0].name, []).append(site)
     for name, sites in found.items():
         if any(param is not sites[0][0] for param, _, _ in sites):
             raise BadValue(

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from benchmarks import plots, report
-from benchmarks.harness import Say
 from benchmarks.options import Options
 from benchmarks.rows import DIFFERS, Row
 from benchmarks.workloads import imports, kpn, w1_voices, w2_cascade, w5_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.harness import Say
 
 WORKLOADS: dict[str, Callable[[Options, Say], list[Row]]] = {
     "W1": w1_voices.run,
@@ -60,8 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def options_of(arguments: argparse.Namespace) -> Options:
     """The options; `--quick` makes everything small."""
     if arguments.quick:
-        small = {"voices": (1, 16), "batches": (1, 8), "sizes": (100,), "seconds": 1.0, "repeat": 3}
-        return Options(only=arguments.only, **small)
+        return Options(arguments.only, (1, 16), (1, 8), (100,), seconds=1.0, repeat=3)
     return Options(
         only=arguments.only,
         voices=arguments.voices,
@@ -74,6 +79,15 @@ def options_of(arguments: argparse.Namespace) -> Options:
     )
 
 
+def run(options: Options) -> list[Row]:
+    """Every workload asked for, with progress on the error stream."""
+    progress = Console(stderr=True)
+    rows: list[Row] = []
+    for name in options.only:
+        rows += WORKLOADS[name](options, lambda text: progress.log(text, highlight=False))
+    return rows
+
+
 def main() -> int:
     """Run; the exit status is 1 if any candidate's samples differ."""
     arguments = parser().parse_args()
@@ -81,10 +95,9 @@ def main() -> int:
         rows, path = report.load(arguments.show), arguments.show
     else:
         options = options_of(arguments)
-        progress = Console(stderr=True)
-        rows = []
-        for name in options.only:
-            rows += WORKLOADS[name](options, lambda text: progress.log(text, highlight=False))
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["AMP_CACHE_DIR"] = cache  # amp compiles afresh, like its peers
+            rows = run(options)
         path = report.save(rows, asdict(options), arguments.output)
     report.show(rows)
     pictures = [] if arguments.no_plots else plots.draw(rows, path.with_suffix(""))

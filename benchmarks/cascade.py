@@ -5,9 +5,12 @@ Each is a transposed direct form II: y = b0 x + s1; s1 = b1 x - a1 y + s2; s2 = 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from benchmarks.harness import Array
+if TYPE_CHECKING:
+    from benchmarks.harness import Array
 
 SAMPLE_RATE = 48_000
 SECTIONS = 8

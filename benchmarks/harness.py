@@ -22,6 +22,8 @@ from benchmarks.rows import DIFFERS, FAILED, NOT_INSTALLED, OK, Row
 Array = NDArray[np.float64]
 Pieces = Sequence[Array]
 Player = Callable[[], Iterator[NDArray[np.floating]]]
+"""Yields the output of each piece, `(rows, frames)`."""
+
 Say = Callable[[str], None]
 
 DOUBLE = 1e-9
@@ -83,13 +85,15 @@ def split(signal: Array, piece: int = 48_000) -> list[Array]:
 def max_error(ours: Pieces, player: Player, check_frames: int | None) -> float:
     """The largest difference, relative to max(1, peak), over the first `check_frames`."""
     left = check_frames if check_frames is not None else sum(o.shape[-1] for o in ours)
-    peak = max(1.0, max(float(np.abs(o).max()) for o in ours))
+    peak = max(1.0, *(float(np.abs(o).max()) for o in ours))
     worst = 0.0
     for mine, theirs in zip(ours, player(), strict=True):
         frames = min(left, mine.shape[-1])
         if not frames:
             continue
-        got = np.asarray(theirs).reshape(mine.shape)
+        got = np.asarray(theirs)
+        if got.shape != mine.shape:
+            raise ValueError(f"{got.shape} samples where {mine.shape} are expected")
         difference = np.abs(got[:, :frames] - mine[:, :frames]).max()
         worst = float(np.maximum(worst, difference))  # a NaN stays a NaN
         left -= frames
@@ -140,9 +144,8 @@ def measure(
             start = time.perf_counter()
             player = candidate.make(case.pieces)
             row = replace(row, compile_seconds=time.perf_counter() - start)
+            mine = [np.array(out, np.float64) for out in player()] if ours is None else []
             if ours is None:
-                rows_out = oracle.shape[0] if oracle is not None else len(case.pieces[0])
-                mine = [np.array(o, np.float64).reshape(rows_out, -1) for o in player()]
                 error = _error_to_oracle(mine, oracle)
             else:
                 error = max_error(ours, player, candidate.check_frames)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.rows import Row, best_of_family
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE = re.compile(r"[VBN]=(\d+)")
 

@@ -1,7 +1,7 @@
 """One measurement in a process of its own: `python -m benchmarks.probe WHO SHAPE SIZE`.
 
 Prints one line of JSON: `build` and `compile` times, the times of three runs of one second of
-signal after a first one, and the samples' error. Used by W5 and by the import workload.
+signal after a first one, and the samples' error. Used by W5.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def reference(shape: str, size: int, x: Array) -> Array:
         return voices.oracle(voices.make_voices(size), head, CHECK_FRAMES)
     gains = gains_of(shape, size)
     if shape == "tree":
-        return head * gains.sum()
-    for gain in gains:
+        return head * float(gains.sum())
+    for gain in gains.tolist():
         head = head * gain + graphs.CHAIN_OFFSET
     return head
 
@@ -140,13 +140,6 @@ def measure(who: str, shape: str, size: int, seconds: float) -> dict[str, Any]:
         run(x)
         runs.append(time.perf_counter() - start)
     return times | {"runs": runs, "error": error}
-
-
-def import_time(module: str) -> dict[str, Any]:
-    """Seconds that importing `module` takes once NumPy is in (this process has NumPy already)."""
-    start = time.perf_counter()
-    __import__(module)
-    return {"runs": [time.perf_counter() - start]}
 
 
 def _straight_line(shape: str, gains: Array) -> Callable[[Array, Array], None]:

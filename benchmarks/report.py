@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.rows import OK, Row, baseline_of, best_of_family, ratio
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("amp", "numpy", "scipy", "numba", "llvmlite", "cyfaust-llvm", "dawdreamer")
+PACKAGES = ("amp-dsp", "numpy", "scipy", "numba", "llvmlite", "cyfaust-llvm", "dawdreamer")
 
 
 def table(rows: list[Row]) -> Table:
@@ -70,7 +70,7 @@ def seconds(value: float | None) -> str:
 
 def surroundings() -> dict[str, Any]:
     """The machine and the versions, so that a number can be read a year later."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

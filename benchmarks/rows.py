@@ -75,9 +75,9 @@ class Row:
 def baseline_of(rows: list[Row], row: Row) -> Row | None:
     """amp's IPLS in the same workload and case, if it was measured."""
     for other in rows:
-        if (other.workload, other.case) == (row.workload, row.case) and other.median is not None:
-            if other.candidate.startswith(BASELINE):
-                return other
+        same = (other.workload, other.case) == (row.workload, row.case)
+        if same and other.candidate.startswith(BASELINE) and other.median is not None:
+            return other
     return None
 
 

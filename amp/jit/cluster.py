@@ -65,7 +65,7 @@ class Group:
     """
 
     members: list[Node]
-    signature: tuple[object, ...]
+    signature: int
     start: int
     width: int
     reads: list[Read]
@@ -180,10 +180,11 @@ class Clustering:
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
         """Groups of members that share their code and their start."""
-        found: dict[tuple[object, ...], list[Node]] = {}
+        found: dict[tuple[int, int], list[Node]] = {}
+        start = self.start.tolist() if len(members) > 1 else self.start
         for node in members:
-            found.setdefault((self.start[node.index], *self._signature(node)), []).append(node)
-        for signature, alike in found.items():
+            found.setdefault((node.signature, start[node.index]), []).append(node)
+        for (signature, _), alike in found.items():
             first = alike[0]
             wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
             for some in [[node] for node in alike] if wide else [alike]:
@@ -197,24 +198,6 @@ class Clustering:
                     first.channels if first.type.channels == "each" else 1,
                     -1,
                 )
-
-    def _signature(self, node: Node) -> tuple[object, ...]:
-        """Equal for nodes whose code is the same."""
-        nodes = self.nodes
-        return (
-            node.type.key,
-            node.channels,
-            *[
-                (s.outlet, nodes[s.source].channels)
-                if type(s) is Edge
-                else None
-                if s is None
-                else tuple([nodes[e.source].channels for e in s])
-                if type(s) is tuple
-                else np.shape(getattr(s, "value", s))[1:]
-                for s in node.sources
-            ],
-        )
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
         reads = []
@@ -282,9 +265,9 @@ class Clustering:
             self._precede(item, self._before(group, block), out)
 
     def _seat(self, group: Group) -> None:
-        for slot, node in enumerate(group.members):
-            self.group_of[node.index] = group.number
-            self.slot_of[node.index] = slot
+        indices = [node.index for node in group.members]
+        self.group_of[indices] = group.number
+        self.slot_of[indices] = np.arange(len(indices))
 
     def _before(self, group: Group, block: int) -> int:
         """Bit set of the items whose tokens of this very block ``group`` needs."""

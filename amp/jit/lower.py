@@ -259,7 +259,7 @@ class _Lowering:
             modes = [(ins[k].mode, len(ins[k].ring)) for kind, k, _ in mine if kind == "port"]
             outlets = [(outlet, out.mode) for outlet, out in stores]
             shape.append(
-                (group.signature[1:], group.parts, group.wide, tuple(mine), tuple(modes), str(outlets))
+                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets))
             )
         key = (tuple(order), *shape)
         code = self.traced.get(key)

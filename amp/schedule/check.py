@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from amp.errors import IllegalSchedule
 from amp.schedule.ipls import MAX_BLOCK, WIDTHS, IPLS, Loop
 from amp.schedule.latency import in_flight
 
 if TYPE_CHECKING:
-    from amp.graph import Edge, Node
+    from amp.graph import Frozen, Node
 
 MAX_DEPTH = 32
 
 
-def check_schedule(plan: IPLS, nodes: list[Node], start: list[int], fingerprint: str) -> None:
+def check_schedule(plan: IPLS, graph: Frozen, start: list[int]) -> None:
     """Return if ``plan`` is legal for the graph, else raise with *every* violation.
 
     Raises
@@ -23,14 +25,14 @@ def check_schedule(plan: IPLS, nodes: list[Node], start: list[int], fingerprint:
     IllegalSchedule
         Its ``violations`` name node or edge, the rule, and the nearest mend.
     """
-    violations = [*_check_shape(plan), *_check_members(plan, nodes)]
-    if plan.graph != fingerprint:
+    violations = [*_check_shape(plan), *_check_members(plan, graph)]
+    if plan.graph != graph.fingerprint:
         violations.append(
             f"it was made for another graph: fingerprint {plan.graph!r}, this graph has "
-            f"{fingerprint!r}; plan again"
+            f"{graph.fingerprint!r}; plan again"
         )
     if not violations:
-        violations = _check_edges(plan, nodes, start)
+        violations = _check_edges(plan, graph, start)
     if violations:
         raise IllegalSchedule(violations)
 
@@ -56,8 +58,8 @@ def _check_shape(plan: IPLS) -> list[str]:
     return found
 
 
-def _check_members(plan: IPLS, nodes: list[Node]) -> list[str]:
-    kinds = {node.name: node.kind for node in nodes}
+def _check_members(plan: IPLS, graph: Frozen) -> list[str]:
+    kinds = {node.name: node.kind for node in graph.nodes}
     seen: Counter[str] = Counter()
     found = []
     for number, stage, _ in plan.walk():
@@ -86,32 +88,28 @@ def _check_members(plan: IPLS, nodes: list[Node]) -> list[str]:
     ]
     found += [
         f"node {node.name!r} ({node.kind}) is missing; add it to a cohort of {node.kind}"
-        for node in nodes
+        for node in graph.nodes
         if node.name not in seen
     ]
     return found
 
 
-def _check_edges(plan: IPLS, nodes: list[Node], start: list[int]) -> list[str]:
-    names = {node.name: node.index for node in nodes}
-    stage_of = [0] * len(nodes)
-    paths: dict[int, tuple[int, ...]] = {}
+def _check_edges(plan: IPLS, graph: Frozen, start: list[int]) -> list[str]:
+    stage_of = np.zeros(len(graph.nodes), np.int64)
+    paths: list[tuple[int, ...]] = []
     for number, stage, path in plan.walk():
-        paths[number] = path
+        paths.append(path)
         for cohort in stage.cohorts:
-            for name in cohort.members:
-                stage_of[names[name]] = number
+            stage_of[[graph.numbers[name] for name in cohort.members]] = number
+    mine, theirs = stage_of[graph.consumer], stage_of[graph.source]
+    tokens = in_flight(graph, start)
     found = []
-    for node in nodes:
-        mine = stage_of[node.index]
-        for edge in node.edges:
-            theirs = stage_of[edge.source]
-            if theirs < mine:
-                continue
-            block = _common_block(plan, paths[mine], paths[theirs])
-            tokens = in_flight(edge, node.index, start)
-            if tokens < block:
-                found.append(_late(nodes, node, edge, (mine, theirs), (tokens, block)))
+    for i in np.flatnonzero(theirs >= mine):
+        stages = int(mine[i]), int(theirs[i])
+        block = _common_block(plan, paths[stages[0]], paths[stages[1]])
+        if tokens[i] < block:
+            source, consumer = graph.nodes[graph.source[i]], graph.nodes[graph.consumer[i]]
+            found.append(_late(source, consumer, stages, (int(tokens[i]), block)))
     return found
 
 
@@ -127,16 +125,16 @@ def _common_block(plan: IPLS, mine: tuple[int, ...], theirs: tuple[int, ...]) ->
 
 
 def _late(
-    nodes: list[Node], node: Node, edge: Edge, stages: tuple[int, int], tokens: tuple[int, int]
+    source: Node, consumer: Node, stages: tuple[int, int], tokens: tuple[int, int]
 ) -> str:
     mine, theirs = stages
     have, block = tokens
     place = "in the same stage as" if mine == theirs else "before"
-    mend = f"move {node.name!r} after stage {theirs}"
+    mend = f"move {consumer.name!r} after stage {theirs}"
     if have:
         mend += f", or put both in a loop of block {have} or less"
     return (
-        f"edge {nodes[edge.source].name!r} -> {node.name!r}: the consumer stands {place} its "
-        f"producer (stages {mine} and {theirs}), which takes {block} token(s) in flight and there "
-        f"are {have}; {mend}"
+        f"edge {source.name!r} -> {consumer.name!r}: the consumer stands {place} its producer "
+        f"(stages {mine} and {theirs}), which takes {block} token(s) in flight and there are "
+        f"{have}; {mend}"
     )

@@ -15,13 +15,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from amp.errors import Deadlock, TooSlowCycle
 
 if TYPE_CHECKING:
-    from amp.graph import Edge, Node
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from amp.graph import Edge, Frozen, Node
 
 
-def starts(nodes: list[Node]) -> list[int]:
+def starts(graph: Frozen) -> list[int]:
     """Clock of each node's first firing, by node index.
 
     Raises
@@ -31,17 +37,15 @@ def starts(nodes: list[Node]) -> list[int]:
     TooSlowCycle
         For a cycle whose delays exceed its tokens.
     """
-    order = _order(nodes)
+    nodes = graph.nodes
+    order = _order(graph)
     start = [0] * len(nodes)
-    if not any(edge.delay for node in nodes for edge in node.edges) and not any(
-        node.type.processing_delay for node in nodes
-    ):
+    if not graph.delay.any() and not any(node.type.processing_delay for node in nodes):
         return start
     cause: list[int] = [-1] * len(nodes)
-    token_edges = sum(1 for node in nodes for edge in node.edges if edge.tokens)
     changed = -1
     # Within one sweep every token-free path settles; each further sweep crosses one token edge.
-    for _ in range(token_edges + 2):
+    for _ in range(int((graph.tokens > 0).sum()) + 2):
         changed = -1
         for index in order:
             for edge in nodes[index].edges:
@@ -59,13 +63,17 @@ def lag(nodes: list[Node], edge: Edge) -> int:
     return nodes[edge.source].type.processing_delay + edge.delay - edge.tokens
 
 
-def in_flight(edge: Edge, consumer: int, start: list[int]) -> int:
-    """Tokens on ``edge`` at the border of any two frames, once both of its nodes have started."""
-    return edge.tokens + start[consumer] - start[edge.source]
+def in_flight(graph: Frozen, start: list[int]) -> NDArray[np.int64]:
+    """Tokens on each edge at the border of any two frames, once both of its nodes have started."""
+    clock = np.array(start, np.int64)
+    return graph.tokens + clock[graph.consumer] - clock[graph.source]
 
 
-def _order(nodes: list[Node]) -> list[int]:
+def _order(graph: Frozen) -> Sequence[int]:
     """Topological order of the token-free edges."""
+    nodes = graph.nodes
+    if (graph.source < graph.consumer)[graph.tokens == 0].all():
+        return range(len(nodes))  # as it is whenever no feedback stream is used
     waiting = [0] * len(nodes)
     readers: list[list[int]] = [[] for _ in nodes]
     for node in nodes:

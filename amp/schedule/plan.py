@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from amp.schedule.ipls import IPLS, Cohort, Loop, Stage
 from amp.schedule.latency import in_flight, starts
 
 if TYPE_CHECKING:
-    from amp.graph import Graph, Node
+    from numpy.typing import NDArray
+
+    from amp.graph import Frozen, Graph
 
 
 def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
@@ -35,121 +39,94 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
       stage 1: Multiply x1 (width 8)
       stage 2: Output x1 (width 8)
     """
-    nodes = graph.resolved()
-    start = starts(nodes)
-    planner = _Planner(nodes, start, width)
-    stages = planner.items(list(range(len(nodes))), block)
-    return IPLS(block, stages, graph.fingerprint())
+    frozen = graph.freeze()
+    planner = _Planner(frozen, starts(frozen), width)
+    return IPLS(block, planner.items(None, block), frozen.fingerprint)
 
 
 class _Planner:
-    def __init__(self, nodes: list[Node], start: list[int], width: int) -> None:
-        self.nodes, self.start, self.width = nodes, start, width
+    def __init__(self, graph: Frozen, start: list[int], width: int) -> None:
+        self.graph, self.width = graph, width
+        self.in_flight = in_flight(graph, start)
 
-    def items(self, members: list[int], block: int) -> tuple[Stage | Loop, ...]:
-        """Stages and loops of ``members`` when they run in blocks of ``block``."""
-        sources = self._sources(members, block)
-        units = self._cycles(members, sources)
-        level = self._levels(members, sources, units)
-        by_level: dict[int, list[int]] = defaultdict(list)
-        for index in members:
-            by_level[level[index]].append(index)
+    def items(self, members: NDArray[np.int64] | None, block: int) -> tuple[Stage | Loop, ...]:
+        """Stages and loops of ``members`` (None: all) when they run in blocks of ``block``."""
+        graph = self.graph
+        late = self.in_flight < block  # edges whose producer has to run first
+        if members is None:
+            members = np.arange(len(graph.nodes))
+        else:
+            inside = np.zeros(len(graph.nodes), bool)
+            inside[members] = True
+            late &= inside[graph.consumer] & inside[graph.source]
+        edges = list(zip(graph.source[late].tolist(), graph.consumer[late].tolist(), strict=True))
+        cycles = _cycles(edges)
+        unit = {index: cycle[0] for cycle in cycles for index in cycle}
+        level = _levels(members, edges, unit)
         out: list[Stage | Loop] = []
-        for _, here in sorted(by_level.items()):
-            plain = [i for i in here if i not in units]
-            if plain:
+        looped = np.isin(members, list(unit))
+        for number in range(int(level.max(initial=-1)) + 1):
+            here = level == number
+            if (plain := members[here & ~looped]).size:
                 out.append(self._stage(plain))
             loops: dict[int, list[int]] = defaultdict(list)
-            for index in here:
-                if index in units:
-                    loops[self._loop_block(units[index], block)].append(index)
-            for narrow, inside in sorted(loops.items()):
-                out.append(Loop(narrow, self.items(inside, narrow)))
+            for cycle in cycles:
+                if level[np.searchsorted(members, cycle[0])] == number:
+                    loops[self._loop_block(cycle, block)] += cycle
+            for narrow, some in sorted(loops.items()):
+                out.append(Loop(narrow, self.items(np.sort(some), narrow)))
         return tuple(out)
 
-    def _sources(self, members: list[int], block: int) -> dict[int, list[int]]:
-        """For each member the members that must run before it in a block."""
-        everyone = len(members) == len(self.nodes)
-        inside = set() if everyone else set(members)
-        return {
-            index: [
-                edge.source
-                for edge in self.nodes[index].edges
-                if (everyone or edge.source in inside)
-                and (
-                    not (edge.tokens or edge.delay or self.start[index])
-                    or in_flight(edge, index, self.start) < block
-                )
-            ]
-            for index in members
-        }
+    def _loop_block(self, cycle: list[int], block: int) -> int:
+        """The widest block that cuts at least one edge of ``cycle``."""
+        graph, tokens = self.graph, self.in_flight
+        inside = np.isin(graph.consumer, cycle) & np.isin(graph.source, cycle)
+        return int(tokens[inside & (tokens > 0) & (tokens < block)].max())
 
-    def _cycles(self, members: list[int], sources: dict[int, list[int]]) -> dict[int, list[int]]:
-        """Node to its strongly connected component, for components that are cycles."""
-        waiting = {index: len(sources[index]) for index in members}
-        readers: dict[int, list[int]] = defaultdict(list)
-        for index in members:
-            for source in sources[index]:
-                readers[source].append(index)
-        ready = [index for index in members if not waiting[index]]
-        for index in ready:
-            for reader in readers[index]:
-                waiting[reader] -= 1
-                if not waiting[reader]:
-                    ready.append(reader)
-        if len(ready) == len(members):
-            return {}
-        import networkx  # only graphs with feedback pay for it
-
-        rest = {index for index in members if waiting[index]}
-        digraph = networkx.DiGraph(
-            (source, index) for index in rest for source in sources[index] if source in rest
-        )
-        return {
-            index: sorted(component)
-            for component in networkx.strongly_connected_components(digraph)
-            if len(component) > 1 or digraph.has_edge(*(min(component),) * 2)
-            for index in component
-        }
-
-    def _levels(
-        self, members: list[int], sources: dict[int, list[int]], units: dict[int, list[int]]
-    ) -> dict[int, int]:
-        """Longest path to each member, a cycle counting as one node."""
-        unit = {index: units[index][0] if index in units else index for index in members}
-        waiting: dict[int, int] = defaultdict(int)
-        readers: dict[int, list[int]] = defaultdict(list)
-        for index in members:
-            mine = unit[index]
-            for source in sources[index]:
-                theirs = unit[source]
-                if theirs != mine:
-                    waiting[mine] += 1
-                    readers[theirs].append(mine)
-        level = dict.fromkeys(unit.values(), 0)
-        ready = [index for index in level if not waiting[index]]
-        for index in ready:
-            for reader in readers[index]:
-                level[reader] = max(level[reader], level[index] + 1)
-                waiting[reader] -= 1
-                if not waiting[reader]:
-                    ready.append(reader)
-        return {index: level[unit[index]] for index in members}
-
-    def _loop_block(self, component: list[int], block: int) -> int:
-        """The widest block that cuts at least one edge of the cycle."""
-        inside = set(component)
-        return max(
-            tokens
-            for index in component
-            for edge in self.nodes[index].edges
-            if edge.source in inside
-            and 0 < (tokens := in_flight(edge, index, self.start)) < block
-        )
-
-    def _stage(self, members: list[int]) -> Stage:
+    def _stage(self, members: NDArray[np.int64]) -> Stage:
         cohorts: dict[str, list[str]] = defaultdict(list)
-        for index in members:
-            node = self.nodes[index]
+        for index in members.tolist():
+            node = self.graph.nodes[index]
             cohorts[node.kind].append(node.name)
         return Stage([Cohort(kind, names, self.width) for kind, names in cohorts.items()])
+
+
+def _cycles(edges: list[tuple[int, int]]) -> list[list[int]]:
+    """Strongly connected components that are cycles, each sorted."""
+    if all(source < consumer for source, consumer in edges):
+        return []  # as it is whenever no feedback stream is used
+    import networkx  # only graphs with feedback pay for it
+
+    graph = networkx.DiGraph(edges)
+    components = networkx.strongly_connected_components(graph)
+    return [
+        sorted(nodes)
+        for nodes in components
+        if len(nodes) > 1 or graph.has_edge(*(next(iter(nodes)),) * 2)
+    ]
+
+
+def _levels(
+    members: NDArray[np.int64], edges: list[tuple[int, int]], unit: dict[int, int]
+) -> NDArray[np.int64]:
+    """Longest path to each member, a cycle counting as one node."""
+    level = dict.fromkeys(members.tolist(), 0)
+    if not unit:
+        for source, consumer in edges:  # by consumer, and sources come first
+            level[consumer] = max(level[consumer], level[source] + 1)
+        return np.fromiter(level.values(), np.int64, len(level))
+    waiting: dict[int, int] = defaultdict(int)
+    readers: dict[int, list[int]] = defaultdict(list)
+    for source, consumer in edges:
+        theirs, mine = unit.get(source, source), unit.get(consumer, consumer)
+        if theirs != mine:
+            waiting[mine] += 1
+            readers[theirs].append(mine)
+    ready = [index for index in level if unit.get(index, index) == index and not waiting[index]]
+    for index in ready:
+        for reader in readers[index]:
+            level[reader] = max(level[reader], level[index] + 1)
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return np.array([level[unit.get(index, index)] for index in level], np.int64)

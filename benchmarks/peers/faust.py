@@ -7,12 +7,14 @@ rows' addresses on, so a double row seen as twice as many floats arrives as what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FAMILY = "faust llvm"
 SAMPLE_RATE = 48_000
@@ -24,26 +26,19 @@ DAWDREAMER_TOLERANCE = 1e-2
 DAWDREAMER_FRAMES = 12_000
 
 Compute = Callable[[int, Array, Array], None]
+Instance = tuple[Callable[[], None], Compute]
 
 
-def jit(
-    source: str, flags: Sequence[str], wide: bool = False
-) -> tuple[Callable[[], None], Compute]:
-    """Compile with cyfaust; returns the instance's `clear` and `compute`.
-
-    `wide` asks for an AVX-512 processor: libfaust's LLVM does not know the newest ones by name.
-    """
+def jit(source: str, flags: Sequence[str]) -> Instance:
+    """Compile with cyfaust for this processor; returns the instance's `clear` and `compute`."""
     try:
         from cyfaust import cyfaust
     except ImportError as missing:
         raise NotInstalledError("cyfaust-llvm") from missing
     if not hasattr(cyfaust, "llvm_create_dsp_factory_from_string"):
         raise NotInstalledError("cyfaust-llvm (this cyfaust has no LLVM backend)")
-    target = ""
-    if wide:
-        target = cyfaust.get_dsp_machine_target().partition(":")[0] + ":icelake-server"
     make_factory = cyfaust.llvm_create_dsp_factory_from_string
-    factory = make_factory("bench", source, target, -1, "-double", *flags)
+    factory = make_factory("bench", source, "", -1, "-double", *flags)  # "": this processor
     if factory is None:
         raise RuntimeError(f"Faust refused the program with {' '.join(flags)}")
     instance = factory.create_dsp_instance()
@@ -53,16 +48,6 @@ def jit(
         instance.compute(frames, inputs.view(np.float32), outputs.view(np.float32))
 
     return instance.instance_clear, compute
-
-
-def has_avx512() -> bool:
-    """Does this processor have the 512-bit instructions the wide target asks for?"""
-    try:
-        from llvmlite.binding import get_host_cpu_features
-    except ImportError:
-        return False
-    features = get_host_cpu_features()
-    return all(features.get(name) for name in ("avx512f", "avx512vl", "avx512vbmi2", "vaes"))
 
 
 def player_of(clear: Callable[[], None], compute: Compute, pieces: Pieces, outputs: int) -> Player:
@@ -81,18 +66,15 @@ def player_of(clear: Callable[[], None], compute: Compute, pieces: Pieces, outpu
 def candidates(source: str, outputs: int, size: int) -> list[Candidate]:
     """The variants worth compiling at this size (`size` voices, or an equal amount of code)."""
 
-    def maker(flags: Sequence[str], wide: bool) -> Callable[[Pieces], Player]:
-        return lambda pieces: player_of(*jit(source, flags, wide), pieces, outputs)
+    def maker(flags: Sequence[str]) -> Callable[[Pieces], Player]:
+        return lambda pieces: player_of(*jit(source, flags), pieces, outputs)
 
-    copy_less = ("-mcd", "0")
-    variants = [("scalar", (), False), ("scalar -mcd 0", copy_less, False)]
-    if has_avx512():
-        variants.append(("scalar -mcd 0 avx512", copy_less, True))
+    variants: list[tuple[str, Sequence[str]]] = [("scalar", ()), ("scalar -mcd 0", ("-mcd", "0"))]
     if size <= VECTOR_VOICES:
-        variants.append(("-vec -vs 32", ("-vec", "-vs", "32"), False))
+        variants.append(("-vec -vs 32", ("-vec", "-vs", "32")))
     return [
-        Candidate(f"cyfaust {name}", FAMILY, maker(flags, wide), note="double")
-        for name, flags, wide in variants
+        Candidate(f"cyfaust {name}", FAMILY, maker(flags), note="double")
+        for name, flags in variants
     ]
 
 
@@ -101,7 +83,7 @@ def dawdreamer_candidates(source: str) -> list[Candidate]:
 
     def make(pieces: Pieces) -> Player:
         try:
-            import dawdreamer
+            import dawdreamer  # type: ignore[import-untyped]
         except ImportError as missing:
             raise NotInstalledError("dawdreamer") from missing
         signal = np.concatenate(list(pieces), axis=1).astype(np.float32)

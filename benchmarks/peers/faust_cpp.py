@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import platform
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
-from benchmarks.peers.faust import SAMPLE_RATE, Compute, has_avx512, player_of
+from benchmarks.peers.faust import SAMPLE_RATE, Instance, player_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 FAMILY = "faust c++"
 OPTIMISE = ("-O3", "-march=native", "-ffast-math")
@@ -36,6 +39,14 @@ void bench_compute(mydsp* self, int frames, double** in, double** out) {
 _Row = ctypes.POINTER(ctypes.c_double)
 
 
+def processor_flags() -> list[str]:
+    """The instruction sets Linux lists; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return found[1].split() if found else []
+
+
 def generate(source: str, flags: Sequence[str], folder: Path) -> str:
     """The C++ class for a Faust program."""
     program, generated = folder / "bench.dsp", folder / "bench.hpp"
@@ -53,9 +64,7 @@ def generate(source: str, flags: Sequence[str], folder: Path) -> str:
     return generated.read_text()
 
 
-def build(
-    source: str, flags: Sequence[str], cxx: Sequence[str]
-) -> tuple[Callable[[], None], Compute]:
+def build(source: str, flags: Sequence[str], cxx: Sequence[str]) -> Instance:
     """Generate, compile and load; returns the instance's `clear` and `compute`."""
     compiler = shutil.which("g++")
     if compiler is None:
@@ -94,7 +103,7 @@ def candidates(source: str, outputs: int) -> list[Candidate]:
         ("-mcd 0", copy_less, ()),
         ("-vec -vs 32 -mcd 0", vector, ()),
     ]
-    if platform.machine() == "x86_64" and has_avx512():
+    if "avx512vl" in processor_flags():
         variants.append(("-mcd 0, 512 bit", copy_less, wide))
     return [
         Candidate(f"faust c++ {name}", FAMILY, maker(flags, cxx), note="double, g++ -O3 fast-math")

@@ -5,8 +5,11 @@ Constants favour Faust: its compiler folds them, where amp's stay parameters.
 
 from __future__ import annotations
 
-from benchmarks.harness import Array
-from benchmarks.voices import Voices
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Array
+    from benchmarks.voices import Voices
 
 VOICE = r"""
 saw(dt) = 2*p - 1 - blep with {

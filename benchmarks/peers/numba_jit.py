@@ -6,18 +6,20 @@ a plain alloca, which LLVM promotes to vector registers once the lane loop is ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import NotInstalledError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 try:
     from llvmlite import ir
-    from numba import carray, types
+    from numba import carray, types  # type: ignore[attr-defined]
     from numba import njit as numba_njit
     from numba.extending import intrinsic
 except ImportError:
-    numba_njit = carray = None
+    numba_njit = carray = None  # type: ignore[assignment]
 
 __all__ = ["carray", "njit", "stack_pointer"]
 
@@ -26,17 +28,18 @@ def njit(**options: Any) -> Callable[[Any], Any]:
     """`numba.njit` with NumPy's division rules; raises `NotInstalledError` where there is none."""
     if numba_njit is None:
         raise NotInstalledError("numba")
-    return numba_njit(error_model="numpy", **options)
+    decorate: Callable[[Any], Any] = numba_njit(error_model="numpy", **options)
+    return decorate
 
 
-def stack_pointer(count: int) -> Callable[[], Any]:
+def stack_pointer(count: int) -> Any:
     """An intrinsic that returns a pointer to `count` doubles on the stack, one per call site."""
     if numba_njit is None:
         raise NotInstalledError("numba")
 
     @intrinsic
     def pointer(_typing_context):  # type: ignore[no-untyped-def]
-        signature = types.CPointer(types.float64)()
+        signature = types.CPointer(types.float64)()  # type: ignore[no-untyped-call]
 
         def emit(_context, builder, _signature, _arguments):  # type: ignore[no-untyped-def]
             with builder.goto_entry_block():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.harness import Array, Candidate, Pieces, Player
 from benchmarks.peers.numba_jit import carray, njit, stack_pointer
-from benchmarks.voices import Voices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.voices import Voices
 
 FAMILY = "numba"
 LANE_VARIANTS = ((8, 128), (16, 64), (16, 128))
@@ -120,22 +123,20 @@ def tiles(coefficients: Array, lanes: int) -> Array:
     return np.ascontiguousarray(padded.reshape(rows, -1, lanes).transpose(1, 0, 2))
 
 
-def player_of(kernel: Any, coefficients: Array, state_shape: tuple[int, ...]) -> Any:
-    """Compile the kernel by a run of a few frames and return the maker's player."""
+def player_of(
+    kernel: Any, coefficients: Array, state_shape: tuple[int, ...], pieces: Pieces
+) -> Player:
+    """Compile the kernel by a run of a few frames, then play."""
+    kernel(np.zeros(8), coefficients, np.zeros(state_shape), np.empty((2, 8)))
 
-    def make(pieces: Pieces) -> Player:
-        kernel(np.zeros(8), coefficients, np.zeros(state_shape), np.empty((2, 8)))
+    def play() -> Iterator[Array]:
+        state = np.zeros(state_shape)
+        for piece in pieces:
+            out = np.empty((2, piece.shape[1]))
+            kernel(piece[0], coefficients, state, out)
+            yield out
 
-        def play() -> Iterator[Array]:
-            state = np.zeros(state_shape)
-            for piece in pieces:
-                out = np.empty((2, piece.shape[1]))
-                kernel(piece[0], coefficients, state, out)
-                yield out
-
-        return play
-
-    return make
+    return play
 
 
 def candidates(voices: Voices) -> list[Candidate]:
@@ -143,17 +144,12 @@ def candidates(voices: Voices) -> list[Candidate]:
     flat = np.ascontiguousarray(voices.coefficients())
 
     def scalar(fast: bool) -> Callable[[Pieces], Player]:
-        def make(pieces: Pieces) -> Player:
-            return player_of(one_voice_kernel(fast), flat, (4, voices.count))(pieces)
-
-        return make
+        return lambda pieces: player_of(one_voice_kernel(fast), flat, (4, voices.count), pieces)
 
     def lanes(width: int, frames: int) -> Callable[[Pieces], Player]:
-        def make(pieces: Pieces) -> Player:
-            tiled = tiles(flat, width)
-            return player_of(lane_kernel(width, frames), tiled, (len(tiled), 4, width))(pieces)
-
-        return make
+        tiled = tiles(flat, width)
+        shape = (len(tiled), 4, width)
+        return lambda pieces: player_of(lane_kernel(width, frames), tiled, shape, pieces)
 
     found = [
         Candidate("numba strict", "numba strict", scalar(fast=False), note="one voice at a time"),
@@ -162,7 +158,7 @@ def candidates(voices: Voices) -> list[Candidate]:
     if voices.count > 1:
         found += [
             Candidate(
-                f"numba lanes {w}x{f}", FAMILY, lanes(w, f), note="fast-math, voices as lanes"
+                f"numba lanes {w}x{f}", FAMILY, lanes(w, f), note="fast-math, SIMD over voices"
             )
             for w, f in LANE_VARIANTS
         ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def candidates(sections: Array, batch: int) -> list[Candidate]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from benchmarks.bounded import ROOT
-from benchmarks.harness import Say
-from benchmarks.options import Options
 from benchmarks.rows import BASELINE, FAILED, NOT_INSTALLED, Row
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Say
+    from benchmarks.options import Options
 
 NAME = "import"
 TURNS = 10

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from benchmarks import graphs
 from benchmarks.harness import Candidate, Case, Pieces, Player, Say, measure, split
-from benchmarks.options import Options
 from benchmarks.rows import BASELINE, Row
 from benchmarks.voices import SAMPLE_RATE, make_voices
 from benchmarks.workloads import w1_voices
+
+if TYPE_CHECKING:
+    from benchmarks.options import Options
 
 NAME = "KPN"
 VOICES = 64

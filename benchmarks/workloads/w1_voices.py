@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchmarks import graphs, voices
 from benchmarks.harness import Candidate, Case, Say, measure, split
-from benchmarks.options import Options
 from benchmarks.peers import faust, faust_cpp, faust_text, numba_voices
-from benchmarks.rows import Row
+
+if TYPE_CHECKING:
+    from benchmarks.options import Options
+    from benchmarks.rows import Row
 
 NAME = "W1"
 FAUST_LIMIT = 256

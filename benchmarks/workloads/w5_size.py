@@ -6,18 +6,19 @@ amp is measured cold (an empty cache directory) and warm (a second process, the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.bounded import ProbeError, ProbeTimeoutError, probe
 from benchmarks.harness import DOUBLE, Say
-from benchmarks.options import Options
 from benchmarks.rows import BASELINE, DIFFERS, FAILED, NOT_INSTALLED, OK, TIMED_OUT, Row
 from benchmarks.voices import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from benchmarks.options import Options
 
 NAME = "W5"
 PEER_LIMITS = {
@@ -70,15 +71,12 @@ def _amp(shape: str, size: int, options: Options, say: Say) -> list[Row]:
     turns = min(3, options.repeat) if size < 10_000 else 1
     for _ in range(turns):
         with tempfile.TemporaryDirectory() as cache:
+            command, folder = ["amp", shape, str(size)], Path(cache)
             for kind, row in rows.items():
                 say(f"{NAME} {row.case}: {row.candidate}")
-
-                def ask() -> dict[str, Any]:
-                    return probe(["amp", shape, str(size)], options.timeout, Path(cache))  # noqa: B023
-
-                row, answer = _ask(row, ask)
+                asked, answer = _ask(row, command, options.timeout, folder)
                 if answer is None:
-                    return [replace(row, candidate=BASELINE)]
+                    return [replace(asked, candidate=BASELINE)]
                 answers[kind].append(answer)
     return [_fill(row, answers[kind]) for kind, row in rows.items()]
 
@@ -87,14 +85,18 @@ def _peer(peer: str, shape: str, size: int, options: Options, say: Say) -> Row:
     names = {"numba": "numba lanes" if shape == "voices" else "numba straight line"}
     row = _empty(shape, size, names.get(peer, "cyfaust scalar -mcd 0"), peer)
     say(f"{NAME} {row.case}: {row.candidate}")
-    row, answer = _ask(row, lambda: probe([peer, shape, str(size)], options.peer_timeout))
+    row, answer = _ask(row, [peer, shape, str(size)], options.peer_timeout)
+    if (peer, row.status) == ("faust", OK) and shape != "voices":
+        row = replace(row, note="the graph is linear: Faust folds it to y = a x + b")
     return row if answer is None else _fill(row, [answer])
 
 
-def _ask(row: Row, ask: Callable[[], dict[str, Any]]) -> tuple[Row, dict[str, Any] | None]:
+def _ask(
+    row: Row, command: list[str], timeout: float, cache: Path | None = None
+) -> tuple[Row, dict[str, Any] | None]:
     """The probe's answer, or the row that says why there is none."""
     try:
-        answer = ask()
+        answer = probe(command, timeout, cache)
     except ProbeTimeoutError as late:
         return replace(row, status=TIMED_OUT, note=str(late)), None
     except ProbeError as failure:
@@ -115,5 +117,5 @@ def _fill(row: Row, answers: list[dict[str, Any]]) -> Row:
         seconds=[t for answer in answers for t in answer["runs"]] if good else [],
         compile_seconds=float(np.median([answer["compile"] for answer in answers])),
         error=error,
-        note=f"graph built in {build:.3g} s" if build else "",
+        note=f"graph built in {build:.3g} s" if build else row.note,
     )
