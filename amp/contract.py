@@ -96,6 +96,17 @@ def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
     return array
 
 
+def _data(value: ArrayLike, kind: type[NodeType], name: str) -> Any:
+    """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
+    if kind.__annotations__.get(name) == "int" and isinstance(value, int):
+        return value
+    array = constant_array(value, f"{kind.__name__}.{name}")
+    if not array.ndim:
+        return float(array)
+    array.setflags(write=False)
+    return array
+
+
 REGISTRY: dict[str, type[NodeType]] = {}
 """Every node type by its class name."""
 
@@ -117,6 +128,8 @@ class NodeType:
         Frames from a token read to the token written that answers it.
     is_sum
         ``forward`` adds up its variadic inlet and does nothing else.
+    archetype
+        Name of a prebuilt kernel that computes the same bits, planes of frames in and out.
     border
         ``"input"`` or ``"output"`` for the two node types that touch the caller's arrays.
 
@@ -136,6 +149,7 @@ class NodeType:
     channels: ClassVar[Literal["each", "all"]] = "each"
     processing_delay: ClassVar[int] = 0
     is_sum: ClassVar[bool] = False
+    archetype: ClassVar[str] = ""
     border: ClassVar[Literal["", "input", "output"]] = ""
     attrs: ClassVar[dict[str, Any]]
 
@@ -187,11 +201,8 @@ class NodeType:
             value = values.get(name, default)
             if value is inspect.Parameter.empty:
                 raise BadNode(f"{kind.__name__} needs the attribute {name!r}")
-            if name in kind.params and kind.__annotations__.get(name) == "float":
-                value = float(constant_array(value, f"{kind.__name__}.{name}"))
-            elif name in kind.params and not isinstance(value, int | Param):
-                value = constant_array(value, f"{kind.__name__}.{name}")
-                value.setflags(write=False)
+            if name in kind.params and not isinstance(value, Param):
+                value = _data(value, kind, name)
             fields[name] = value
         self.check()
         fields["key"] = (

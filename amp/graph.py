@@ -29,17 +29,15 @@ MAX_TOKENS = 1 << 24
 """Largest delay and number of initial tokens of one edge [frames]."""
 
 
-class Stream:
-    """What flows out of one outlet: shape ``(batch, channels, frames)`` when it runs.
+class Operand:
+    """What streams and tapped streams share: they add, subtract, multiply, divide and negate.
 
-    Streams add, subtract, multiply, divide and negate; numbers and arrays are constants.
+    Numbers and arrays are constants.
     """
 
-    __slots__ = ("channels", "graph", "node", "outlet")
+    __slots__ = ()
     __array_ufunc__ = None  # array * stream is the stream's business
-
-    def __init__(self, graph: Graph, node: int, outlet: int, channels: int) -> None:
-        self.graph, self.node, self.outlet, self.channels = graph, node, outlet, channels
+    graph: Graph
 
     def _with(self, kind: NodeType, *operands: Any) -> Stream:
         return self.graph.add(kind, *operands)
@@ -77,6 +75,15 @@ class Stream:
     def __abs__(self) -> Stream:
         return self._with(REGISTRY["Function"]("abs"), self)
 
+
+class Stream(Operand):
+    """What flows out of one outlet: shape ``(batch, channels, frames)`` when it runs."""
+
+    __slots__ = ("channels", "graph", "node", "outlet")
+
+    def __init__(self, graph: Graph, node: int, outlet: int, channels: int) -> None:
+        self.graph, self.node, self.outlet, self.channels = graph, node, outlet, channels
+
     def __repr__(self) -> str:
         return f"<stream {self.graph.label(self.node)!r}, {self.channels} channel(s)>"
 
@@ -102,12 +109,17 @@ class Feedback(Stream):
 
 
 @dataclass(frozen=True, slots=True)
-class Tapped:
+class Tapped(Operand):
     """A stream with edge metadata, made by `edge`."""
 
     stream: Stream
     delay: int
     initial: ArrayLike | int | tuple[float, int]
+
+    @property
+    def graph(self) -> Graph:  # type: ignore[override]
+        """The stream's graph."""
+        return self.stream.graph
 
 
 def edge(

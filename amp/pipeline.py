@@ -6,15 +6,21 @@ value that can be looked at.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Literal
 
-from amp.errors import BadGraph, BadValue
+import numpy as np
+
+from amp.errors import ArchetypeUnavailable, BadGraph, BadValue
 from amp.schedule import check_schedule, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amp.graph import Graph, Node
+    from llvmlite.ir import Module
+
+    from amp.contract import NodeType
+    from amp.graph import Graph
     from amp.ir import Kernel
     from amp.jit.engine import Native
     from amp.jit.lower import Lowered
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
 MAX_THREADS = 256
+SHORT = 256
+"""Most params of a node whose straight-line code is preferred to an archetype."""
 
 
 def compile(  # noqa: A001  (the name that users expect)
@@ -34,6 +42,7 @@ def compile(  # noqa: A001  (the name that users expect)
     *,
     threads: int = 1,
     timing: bool = False,
+    archetypes: Literal["auto", "eigen", "ir"] = "auto",
     watch: Watch | None = None,
 ) -> Program:
     """Native code for a graph.
@@ -48,6 +57,9 @@ def compile(  # noqa: A001  (the name that users expect)
         Threads for the independent kernels of a schedule.
     timing
         Count the cycles of every kernel.
+    archetypes
+        Prebuilt Eigen kernels: ``"eigen"`` wherever there is one, ``"ir"`` never, ``"auto"`` where
+        the same in IR would be long. The bits are the same.
     watch
         Called after each pass with its name and the kernel.
 
@@ -89,7 +101,7 @@ def compile(  # noqa: A001  (the name that users expect)
         check_schedule(ipls, frozen, start)
 
     # cluster: which nodes become one kernel
-    clustering = Clustering(nodes, start)
+    clustering = Clustering(nodes, start, choose_archetypes(archetypes))
     if ipls is None:
         frames = KPN_FRAMES
         items = clustering.alone()
@@ -120,6 +132,29 @@ def compile(  # noqa: A001  (the name that users expect)
     )
 
 
+def choose_archetypes(mode: str) -> Callable[[NodeType], str]:
+    """Which prebuilt kernel a node is computed by, if any."""
+    from amp.jit.archetypes import load
+
+    if mode not in {"auto", "eigen", "ir"}:
+        raise BadValue("archetypes is one of 'auto', 'eigen', 'ir'", got=repr(mode))
+
+    def choose(node: NodeType) -> str:
+        name = type(node).archetype
+        size = sum(math.prod(np.shape(getattr(node, param))) for param in type(node).params)
+        if not name or mode == "ir" or (mode == "auto" and size <= SHORT):
+            return ""
+        try:
+            load(name)
+        except ArchetypeUnavailable:
+            if mode == "eigen":
+                raise
+            return ""
+        return name
+
+    return choose
+
+
 def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
     """Every pass in order, over every distinct kernel; IR is verified before and after."""
     from amp.ir import verify
@@ -139,9 +174,15 @@ def generate(kernel: Kernel, width: int) -> Native:
     from amp.ir import print_kernel
     from amp.jit.engine import native
 
-    def build() -> object:
+    def build() -> Module:
         from amp.jit.emit import emit_kernel
 
         return emit_kernel(kernel, width)
 
-    return native("kernel", f"width {width}\n{print_kernel(kernel)}", build)  # type: ignore[arg-type]
+    imports = {}
+    if kernel.archetype:
+        from amp.jit.archetypes import load
+        from amp.jit.emit import archetype_symbol
+
+        imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
+    return native("kernel", f"width {width}\n{print_kernel(kernel)}", build, imports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -136,7 +135,6 @@ class Program:
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
         self._outputs = {p.node.name: p for p in ports if p.side == "output"}
         self._params = _collect_params(about)
-        self._seconds = 0.0
 
     # ---- running
 
@@ -219,8 +217,7 @@ class Program:
             self._clock = 0
             for _, record in self._runner.records:
                 record[:] = 0
-            self._seconds = 0.0
-
+    
     def _exclusive(self) -> threading.Lock:
         if self._lock.locked():
             raise ProgramBusy("a program is not changed while it runs")
@@ -241,7 +238,6 @@ class Program:
             port.point(results[name], begin)
         done, chunk = 0, 4096
         before = time.perf_counter()
-        started = before
         while done < count:
             some = min(chunk, count - done)
             self._runner.run(self._clock, some)
@@ -253,7 +249,6 @@ class Program:
             before = now
             if progress is not None:
                 progress(done, count)
-        self._seconds += before - started
 
     # ---- checking what comes from outside
 
@@ -463,6 +458,8 @@ class Program:
         """Cost of each kernel since the last reset; needs ``compile(..., timing=True)``."""
         if not self._timed:
             raise BadValue("timing is measured on request", fix="amp.compile(..., timing=True)")
+        from amp.jit.clock import cycles_per_second
+
         rate = cycles_per_second()
         return [
             Timing(label, int(record[1]), int(record[2]), float(record[0]) / rate)
@@ -488,7 +485,3 @@ def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | 
             )
     return found
 
-
-def native_function(address: int, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Python callable of native code; it releases the GIL."""
-    return ctypes.CFUNCTYPE(result, *arguments)(address)

@@ -145,7 +145,8 @@ class Kernel:
     """The work of one cohort for one frame of one lane.
 
     ``values`` is in SSA order; ``nexts[i]`` is the next value of ``states[i]``;
-    ``stores[port][plane]`` is what outlet port ``port`` receives.
+    ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
+    no values: that prebuilt function turns the planes of its in port into those of its out port.
     """
 
     values: tuple[Value, ...]
@@ -156,6 +157,7 @@ class Kernel:
     lines: tuple[str, ...]
     nexts: tuple[Value, ...]
     stores: tuple[tuple[Value, ...], ...]
+    archetype: str = ""
 
     @property
     def roots(self) -> tuple[Value, ...]:

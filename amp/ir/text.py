@@ -30,7 +30,8 @@ def print_kernel(kernel: Kernel) -> str:
     %2 = mul %0 %1
     store 0.0 %2
     """
-    lines = [f"in {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.inlets)]
+    lines = [f"archetype {kernel.archetype}"] if kernel.archetype else []
+    lines += [f"in {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.inlets)]
     lines += [f"out {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.outlets)]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
     lines += [f"state {slot.name} {slot.type}" for slot in kernel.states]
@@ -75,10 +76,13 @@ def parse_kernel(text: str) -> Kernel:
     named: dict[str, Value] = {}
     inlets, outlets, params, states, lines, nexts = [], [], [], [], [], []
     stores: dict[int, list[Value]] = {}
+    archetype = ""
     for line in text.splitlines():
         words = line.split()
         try:
             match words:
+                case ["archetype", name]:
+                    archetype = name
                 case ["in", _, mode, planes]:
                     inlets.append(InPort(mode, int(planes)))
                 case ["out", _, mode, planes]:
@@ -112,4 +116,5 @@ def parse_kernel(text: str) -> Kernel:
         tuple(lines),
         tuple(nexts),
         tuple(tuple(stores.get(port, ())) for port in range(len(outlets))),
+        archetype,
     )

@@ -69,6 +69,11 @@ def _verify_ports(kernel: Kernel) -> None:
     for inlet in kernel.inlets:
         if inlet.mode not in _MODES_IN or inlet.planes < 1:
             raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
+    if kernel.archetype:
+        ports = [*kernel.inlets, *kernel.outlets]
+        if kernel.values or [port.mode for port in ports] != ["table", "table"]:
+            raise BadIR("an archetype has one table in, one table out and no values")
+        return
     if len(kernel.stores) != len(kernel.outlets):
         raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
     for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):

@@ -237,10 +237,15 @@ class Bound:
         for i, out in enumerate(call.outs):
             port = words[bound.layout.outlet(i) :]
             planes = kernel.outlets[i].planes
-            if out.mode == "table":
+            if out.border:
                 port[w.TABLE] = self.address(bound.out_tables[i])
                 continue
             ring = self.rings[out.ring]
+            if out.mode == "table":
+                port[w.TABLE] = self.address(bound.out_tables[i])
+                table = bound.table(bound.out_tables[i], planes)
+                self._point_at_ring(table, ring, call.lanes)
+                continue
             if out.mode == "ring":
                 port[w.BASE] = self.address(ring.at)
                 port[w.MASK] = ring.ring.frames - 1
@@ -253,15 +258,19 @@ class Bound:
                 port[w.SUM_TABLE] = self.address(bound.out_tables[i])
                 shape = (planes, lanes, w.ENTRY_WORDS)
                 table = self.arena.view(bound.out_tables[i], shape, np.int64)
-                at = ring.offsets(np.arange(planes)[:, None], np.arange(lanes)[None, :])
-                table[..., w.ENTRY_BASE] = at + self.arena.base
-                table[..., w.ENTRY_MASK] = ring.ring.frames - 1
-                table[..., w.ENTRY_STRIDE] = ring.slot_stride
+                self._point_at_ring(table, ring, lanes)
         for i, at in enumerate(bound.line_at):
             line = words[bound.layout.line(i) :]
             line[w.LINE_BASE] = self.address(at)
             line[w.LINE_MASK] = bound.line_frames[i] - 1
             line[w.LINE_TILE_STRIDE] = bound.line_strides[i]
+
+    def _point_at_ring(self, table: NDArray[np.int64], ring: BoundRing, lanes: int) -> None:
+        """Entries for every plane and lane of a ring, to write it."""
+        at = ring.offsets(np.arange(len(table))[:, None], np.arange(lanes)[None, :])
+        table[:, :lanes, w.ENTRY_BASE] = at + self.arena.base
+        table[..., w.ENTRY_MASK] = ring.ring.frames - 1
+        table[..., w.ENTRY_STRIDE] = ring.slot_stride
 
     def _fill_in_port(self, port: NDArray[np.int64], binding: InBinding) -> None:
         ring = self.rings[binding.ring[0, 0]]

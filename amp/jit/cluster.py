@@ -18,10 +18,11 @@ from amp.graph import Edge
 from amp.schedule.ipls import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from amp.contract import NodeType
     from amp.graph import Node
     from amp.schedule.ipls import Loop
 
@@ -72,6 +73,7 @@ class Group:
     wide: bool
     parts: int
     number: int
+    archetype: str = ""
 
     @property
     def first(self) -> Node:
@@ -135,10 +137,15 @@ class Clustering:
     ----------
     nodes, start
         The graph's nodes and the clock of each one's first firing.
+    archetype
+        Name of the prebuilt kernel to use for a node type's instance, or nothing.
     """
 
-    def __init__(self, nodes: list[Node], start: list[int]) -> None:
+    def __init__(
+        self, nodes: list[Node], start: list[int], archetype: Callable[[NodeType], str]
+    ) -> None:
         self.nodes = nodes
+        self._archetype = archetype
         self.start = np.array(start, np.int64)
         self.notes: list[str] = []
         self.group_of = np.full(len(nodes), -1, np.int64)
@@ -197,6 +204,7 @@ class Clustering:
                     wide,
                     first.channels if first.type.channels == "each" else 1,
                     -1,
+                    self._archetype(first.type),
                 )
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
@@ -316,6 +324,8 @@ class Clustering:
         head = home.head
         if len(home.groups) >= MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
+        if group.archetype or head.archetype:
+            return "a prebuilt kernel works on whole blocks"
         if head.wide:
             return "a sum is complete only when its kernel ends"
         if (group.slots, group.start) != (head.slots, head.start):

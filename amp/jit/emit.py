@@ -34,6 +34,11 @@ def emit_kernel(kernel: Kernel, width: int, name: str = "kernel") -> ir.Module:
     return module
 
 
+def archetype_symbol(name: str) -> str:
+    """Name under which a kernel calls an archetype."""
+    return f"amp_archetype_{name}"
+
+
 def integer(value: int) -> ir.Constant:
     """A 64-bit constant."""
     return ir.Constant(_I64, value)
@@ -112,6 +117,11 @@ class _Emitter:
         self.states = word(b, self.args, w.STATES, _PTR)
         self.scratch = word(b, self.args, w.SCRATCH, _PTR)
         self.lanes = word(b, self.args, w.LANES)
+        if self.kernel.archetype:
+            sides = (("in", self.kernel.inlets), ("out", self.kernel.outlets))
+            self.archetype_tables = {
+                side: b.alloca(_PTR, ports[0].planes) for side, ports in sides
+            }
         sums = [i for i, port in enumerate(self.kernel.outlets) if port.mode == "sum"]
         for port in sums:
             self._clear_sum(b, port)
@@ -142,6 +152,9 @@ class _Emitter:
             )
             for i in range(len(kernel.lines))
         ]
+        if kernel.archetype:
+            self._call_archetype(b)
+            return
         ports = [self._in_port(b, port) for port in range(len(kernel.inlets))]
         out_ports = [self._out_port(b, port) for port in range(len(kernel.outlets))]
         stride = integer(8 * self.width * len(kernel.states))
@@ -180,6 +193,23 @@ class _Emitter:
         for port, outlet in enumerate(kernel.outlets):
             if outlet.mode == "table":
                 self._scatter(b, port)
+
+    def _call_archetype(self, b: ir.IRBuilder) -> None:
+        """Call ``f(params, in planes, out planes, in count, out count, frames)`` for one lane."""
+        counts, tables = [], []
+        for side, ports in (("in", self.kernel.inlets), ("out", self.kernel.outlets)):
+            planes = self._areas[side, 0]
+            table = self.archetype_tables[side]
+            for i, area in enumerate(planes):
+                b.store(area, offset(b, table, integer(8 * i)))
+            tables.append(table)
+            counts.append(integer(ports[0].planes))
+        kind = ir.FunctionType(_VOID, [_PTR, _PTR, _PTR, _I64, _I64, _I64])
+        name = archetype_symbol(self.kernel.archetype)
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        params = offset(b, self.params, b.mul(self.tile, integer(8 * len(self.kernel.params))))
+        b.call(function, [params, *tables, *counts, self.frames])
+        self._scatter(b, 0)
 
     # ---- ports
 

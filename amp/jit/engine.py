@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import tempfile
 import weakref
@@ -20,7 +21,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from llvmlite import ir
 
@@ -42,6 +43,7 @@ class Native:
         self._tracker, self.address, self.machine_code = tracker, address, machine_code
 
 
+_links = itertools.count()  # a library's name is never free again
 _loaded: weakref.WeakValueDictionary[str, Native] = weakref.WeakValueDictionary()
 
 
@@ -62,7 +64,12 @@ def cache_directory() -> Path:
     return Path(base) / "amp"
 
 
-def native(symbol: str, text: str, build: Callable[[], ir.Module]) -> Native:
+def native(
+    symbol: str,
+    text: str,
+    build: Callable[[], ir.Module],
+    imports: Mapping[str, int] | None = None,
+) -> Native:
     """Machine code of the function ``symbol``.
 
     Parameters
@@ -73,6 +80,8 @@ def native(symbol: str, text: str, build: Callable[[], ir.Module]) -> Native:
         Everything that decides what ``build`` returns.
     build
         Makes the LLVM module; called only if no code is found.
+    imports
+        Addresses of the functions that the module calls by name.
     """
     key = hashlib.blake2b(f"{_environment()}\n{symbol}\n{text}".encode(), digest_size=20).hexdigest()
     found = _loaded.get(key)
@@ -88,7 +97,9 @@ def native(symbol: str, text: str, build: Callable[[], ir.Module]) -> Native:
     else:
         Statistics.from_disk += 1
     library = llvm.JITLibraryBuilder().add_current_process().add_object_img(code)
-    tracker = library.export_symbol(symbol).link(_session()[1], key)
+    for name, address in (imports or {}).items():
+        library = library.import_symbol(name, address)
+    tracker = library.export_symbol(symbol).link(_session()[1], f"{key}.{next(_links)}")
     made = Native(tracker, tracker[symbol], code)
     _loaded[key] = made
     return made

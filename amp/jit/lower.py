@@ -233,7 +233,7 @@ class _Lowering:
     def _call(self, cluster: Cluster) -> Call:
         head = cluster.head
         lanes = head.slots * self.batch * head.parts
-        width = tile_width(lanes, head.width)
+        width = 1 if head.archetype else tile_width(lanes, head.width)
         ins: list[InBinding] = []
         outs: list[OutBinding] = []
         shape: list[object] = []
@@ -259,7 +259,7 @@ class _Lowering:
             modes = [(ins[k].mode, len(ins[k].ring)) for kind, k, _ in mine if kind == "port"]
             outlets = [(outlet, out.mode) for outlet, out in stores]
             shape.append(
-                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets))
+                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets), group.archetype)
             )
         key = (tuple(order), *shape)
         code = self.traced.get(key)
@@ -314,7 +314,8 @@ class _Lowering:
         rings = spread(ring[None, :, None, None])
         tokens = spread(read.tokens[None, :, None, None])
         binding = InBinding("table", rings, spread(plane), spread(lane), tokens, read)
-        binding.mode = self._mode(binding, lanes, width)
+        if not group.archetype:
+            binding.mode = self._mode(binding, lanes, width)
         return binding
 
     def _mode(self, binding: InBinding, lanes: int, width: int) -> str:
@@ -338,7 +339,7 @@ class _Lowering:
         node = group.first
         if node.type.border == "output":
             return [(0, OutBinding("table", -1, "output", position))]
-        mode = "sum" if group.wide else "ring"
+        mode = "sum" if group.wide else "table" if group.archetype else "ring"
         return [
             (outlet, OutBinding(mode, ring))
             for outlet in range(len(type(node.type).outlets))
@@ -370,6 +371,13 @@ class _Lowering:
                     streams.append(
                         [b.emit("inlet", attribute=(which, plane)) for plane in range(planes)]
                     )
+            if group.archetype:
+                b.enter(f"{i}.0", group.first.type)
+                for name in type(group.first.type).params:
+                    b.param(name)
+                outs = self._bind_outs(group, i)
+                planes = OutPort("table", group.planes)
+                return _archetype_code(group.archetype, b, ins, [planes for _ in outs])
             results[i] = _trace_group(b, i, group, streams)
             for outlet, out in self._bind_outs(group, i):
                 values = tuple(results[i][outlet])
@@ -389,6 +397,13 @@ class _Lowering:
             tuple(stores),
         )
         return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
+
+
+def _archetype_code(name: str, b: Trace, ins: list[InBinding], outlets: list[OutPort]) -> Code:
+    """A kernel that hands whole blocks to a prebuilt function, its params being one array."""
+    inlets = tuple(InPort("table", len(binding.ring)) for binding in ins)
+    slots = tuple((slot, value.type) for slot, value in b.slots.items())
+    return Code(Kernel((), inlets, tuple(outlets), slots, (), (), (), (), name), (), ())
 
 
 def _border_input(group: Group, lanes: int, position: int) -> InBinding:

@@ -33,8 +33,6 @@ class Constant(NodeType):
         array = self.value.value if isinstance(self.value, Param) else np.asarray(self.value)
         if array.ndim or not np.isfinite(array):
             raise BadNode("Constant.value is one finite number", got=repr(self.value))
-        if isinstance(self.value, int):
-            vars(self)["value"] = float(self.value)
 
     def forward(self, b: Trace) -> Value:
         value: Value = b.param("value")

@@ -29,6 +29,8 @@ def prune(kernel: Kernel) -> Kernel:
     %1 = neg %0
     store 0.0 %1
     """
+    if kernel.archetype:
+        return kernel
     needed: set[int] = set()
     pending = [value.index for value in kernel.roots]
     by_index = {value.index: value for value in kernel.values}
