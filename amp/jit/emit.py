@@ -70,11 +70,31 @@ def loop(b: ir.IRBuilder, count: ir.Value, name: str, body: Callable[[ir.Value],
     b.position_at_end(after)
 
 
+def transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Columns of a square of vectors, by swapping ever smaller blocks (Eklundh, "A fast computer
+    method for matrix transposing", IEEE Trans. Computers C-21(7), 1972)."""
+    size, rows = len(rows), list(rows)
+    half = size // 2
+    while half:
+        upper = [c if not c & half else size + (c ^ half) for c in range(size)]
+        lower = [c ^ half if not c & half else size + c for c in range(size)]
+        kind = ir.VectorType(ir.IntType(32), size)
+        for i in range(size):
+            if not i & half:
+                x, y = rows[i], rows[i | half]
+                rows[i] = b.shuffle_vector(x, y, ir.Constant(kind, upper))
+                rows[i | half] = b.shuffle_vector(x, y, ir.Constant(kind, lower))
+        half //= 2
+    return rows
+
+
 class _Emitter:
     def __init__(self, module: ir.Module, kernel: Kernel, width: int, name: str) -> None:
         self.module, self.kernel, self.width = module, kernel, width
         self.words = Words.of(kernel)
         self.function = ir.Function(module, KERNEL_TYPE, name)
+        # spilled vectors that straddle cache lines cost twice
+        self.function.attributes.alignstack = 64
         self.args, self.frames = self.function.args
         self.align = min(8 * width, 64)
 
@@ -306,6 +326,7 @@ class _Emitter:
         """Turn one tile of a table port into lanes."""
         table = word(b, self.args, self.words.inlet(port) + w.TABLE, _PTR)
         for plane, area in enumerate(self._areas["in", port]):
+            done = self._transpose(b, table, plane, area, inward=True)
 
             def each_lane(lane: ir.Value, plane: int = plane, area: ir.Value = area) -> None:
                 base, mask, tokens, stride = self._entries(b, table, plane, lane)
@@ -313,11 +334,12 @@ class _Emitter:
                 target = offset(b, area, b.mul(lane, integer(8)))
 
                 def each_frame(i: ir.Value) -> None:
+                    i = b.add(i, done)
                     slot = b.and_(b.add(first, i), mask)
                     token = b.load(offset(b, base, b.mul(slot, stride)), typ=_F64)
                     b.store(token, offset(b, target, self.bytes(b, i)))
 
-                loop(b, self.frames, "gather", each_frame)
+                loop(b, b.sub(self.frames, done), "gather", each_frame)
 
             loop(b, integer(self.width), "lane", each_lane)
 
@@ -328,6 +350,7 @@ class _Emitter:
         full = integer(self.width)
         count = b.select(b.icmp_signed("<", rest, full), rest, full)
         for plane, area in enumerate(self._areas["out", port]):
+            done = self._transpose(b, table, plane, area, inward=False, count=count)
 
             def each_lane(lane: ir.Value, plane: int = plane, area: ir.Value = area) -> None:
                 base, mask, tokens, stride = self._entries(b, table, plane, lane)
@@ -335,13 +358,62 @@ class _Emitter:
                 source = offset(b, area, b.mul(lane, integer(8)))
 
                 def each_frame(i: ir.Value) -> None:
+                    i = b.add(i, done)
                     token = b.load(offset(b, source, self.bytes(b, i)), typ=_F64)
                     slot = b.and_(b.add(first, i), mask)
                     b.store(token, offset(b, base, b.mul(slot, stride)))
 
-                loop(b, self.frames, "scatter", each_frame)
+                loop(b, b.sub(self.frames, done), "scatter", each_frame)
 
             loop(b, count, "lane", each_lane)
+
+    def _transpose(
+        self,
+        b: ir.IRBuilder,
+        table: ir.Value,
+        plane: int,
+        area: ir.Value,
+        *,
+        inward: bool,
+        count: ir.Value | None = None,
+    ) -> ir.Value:
+        """Move squares of frames and lanes in registers where every lane of the tile lies frame by
+        frame, as the caller's arrays do; the number of frames moved (a multiple of the square)."""
+        size = min(self.width, 8)
+        if size < 4:
+            return integer(0)
+        entries = [
+            self._entries(b, table, plane, integer(lane)) for lane in range(self.width)
+        ]
+        flat = ir.Constant(_I1, 1) if count is None else b.icmp_signed("==", count, integer(self.width))
+        for _, mask, _, stride in entries:
+            flat = b.and_(flat, b.icmp_signed("==", mask, integer(-1)))
+            flat = b.and_(flat, b.icmp_signed("==", stride, integer(8)))
+        starts = [
+            offset(b, base, b.mul(b.sub(self.fired, tokens), integer(8)))
+            for base, _, tokens, _ in entries
+        ]
+        squares = b.select(flat, b.sdiv(self.frames, integer(size)), integer(0))
+        row = ir.VectorType(_F64, size)
+
+        def each_square(i: ir.Value) -> None:
+            frame = b.mul(i, integer(size))
+            for group in range(0, self.width, size):
+                along = [
+                    offset(b, start, b.mul(frame, integer(8)))
+                    for start in starts[group : group + size]
+                ]
+                lanes = offset(b, area, integer(8 * group))
+                across = [
+                    offset(b, lanes, self.bytes(b, b.add(frame, integer(f)))) for f in range(size)
+                ]
+                sources, targets = (along, across) if inward else (across, along)
+                rows = transposed(b, [b.load(at, typ=row, align=8) for at in sources])
+                for value, at in zip(rows, targets, strict=True):
+                    b.store(value, at, align=8)
+
+        loop(b, squares, "square", each_square)
+        return b.mul(squares, integer(size))
 
     # ---- sums over members, in the order of Builder.tree_sum
 
