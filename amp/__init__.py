@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amp import nodes
 from amp.contract import Inlet, NodeType, Param
+from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
 from amp.pipeline import compile  # noqa: A004  (the name that users expect)
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
@@ -20,6 +21,8 @@ __all__ = [
     "Stream",
     "compile",
     "edge",
+    "graph_from_json",
+    "graph_to_json",
     "nodes",
     "plan",
 ]

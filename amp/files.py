@@ -25,26 +25,26 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 import numpy as np
 
 from amp.contract import REGISTRY, NodeType, Param, Trace
-from amp.errors import AmpError, BadFile, BadGraph, Deadlock, TooSlowCycle
+from amp.errors import AmpError, BadFile, Deadlock, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import in_flight, starts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from amp.contract import Inlet
     from amp.graph import Node
 
-VERSION = 1
+VERSION: Final = 1
 MAX_FILE_BYTES = 1 << 26
 MAX_VALUES = 1 << 21
 """Most JSON values in a file, which bounds the memory that reading it takes."""
@@ -54,13 +54,20 @@ MAX_BATCH = 1 << 16
 MAX_MEMORY = 1 << 31
 """Most bytes that a graph may need, unless the reader allows more."""
 
+MAX_TRACED = 4096
+"""Most numbers of one node's own params that are looked at one by one."""
+
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Scalar = str | int | float | bool | None
 
 
 class ArrayFile(
-    msgspec.Struct, frozen=True, tag_field="kind", tag="array", forbid_unknown_fields=True,
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="array",
+    forbid_unknown_fields=True,
     omit_defaults=True,
 ):
     """An array: its values, last axis fastest, or one value that fills it."""
@@ -79,7 +86,11 @@ class ParamFile(
 
 
 class EdgeFile(
-    msgspec.Struct, frozen=True, tag_field="kind", tag="edge", forbid_unknown_fields=True,
+    msgspec.Struct,
+    frozen=True,
+    tag_field="kind",
+    tag="edge",
+    forbid_unknown_fields=True,
     omit_defaults=True,
 ):
     """A stream: the node it comes from, frames of traversal, tokens present at clock 0."""
@@ -142,23 +153,30 @@ def graph_to_json(graph: Graph) -> str:
     True
     """
     frozen = graph.freeze()
-    names = [node.name for node in frozen.nodes]
     params: dict[str, Param] = {}
     for param, node, _ in frozen.params:
         if params.setdefault(param.name, param) is not param:
             raise BadFile(
-                f"a file has one param called {param.name!r}", where=str(node),
+                f"a file has one param called {param.name!r}",
+                where=str(node),
                 fix="share one amp.Param, or choose another name",
             )
     head = GraphFile(
-        VERSION, frozen.sample_rate, frozen.batch,
-        {name: _constant_file(param.value) for name, param in params.items()}, [],
+        VERSION,
+        frozen.sample_rate,
+        frozen.batch,
+        {name: _constant_file(param.value) for name, param in params.items()},
+        [],
     )
     try:
-        rows = [msgspec.json.encode(_node_file(node, names)).decode() for node in frozen.nodes]
+        rows = [
+            msgspec.json.encode(_node_file(node, frozen.nodes)).decode() for node in frozen.nodes
+        ]
         text = msgspec.json.encode(head).decode()
     except (TypeError, ValueError, OverflowError) as error:  # a lone surrogate, a huge integer
-        raise BadFile("a graph in a file has names and attributes of JSON", got=str(error)) from None
+        raise BadFile(
+            "a graph in a file has names and attributes of JSON", got=str(error)
+        ) from None
     listing = ",\n".join(f"    {row}" for row in rows)
     text = text.removesuffix("[]}") + f"[\n{listing}\n  ]\n}}\n"
     text = "{\n  " + text[1:].replace(',"nodes":', ',\n  "nodes": ', 1)
@@ -166,19 +184,21 @@ def graph_to_json(graph: Graph) -> str:
     return text
 
 
-def _node_file(node: Node, names: list[str]) -> NodeFile:
+def _node_file(node: Node, nodes: list[Node]) -> NodeFile:
     if _find_type(node.kind) is not type(node.type):
         raise BadFile(
-            "a file names node types, and each name is of one type", got=node.kind, where=str(node),
+            "a file names node types, and each name is of one type",
+            got=node.kind,
+            where=str(node),
             fix="give the class a name of its own, in a module that stays imported",
         )
     attrs = {name: _attr_file(getattr(node.type, name), node, name) for name in node.type.attrs}
     inlets: dict[str, Inflow] = {}
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         if isinstance(source, tuple):
-            inlets[inlet.name] = [_edge_file(item, names, node) for item in source]
+            inlets[inlet.name] = [_edge_file(item, nodes) for item in source]
         elif isinstance(source, Edge):
-            inlets[inlet.name] = _edge_file(source, names, node)
+            inlets[inlet.name] = _edge_file(source, nodes)
         elif isinstance(source, Param):
             inlets[inlet.name] = ParamFile(source.name)
         elif source is not None:
@@ -186,11 +206,10 @@ def _node_file(node: Node, names: list[str]) -> NodeFile:
     return NodeFile(node.name, node.kind, node.channels, attrs, inlets)
 
 
-def _edge_file(item: Edge, names: list[str], node: Node) -> EdgeFile:
-    graph_source = names[item.source]
-    outlet = "out" if item.outlet == 0 else ""
+def _edge_file(item: Edge, nodes: list[Node]) -> EdgeFile:
+    source = nodes[item.source]
     initial = None if item.initial is None else _array_file(item.initial)
-    return EdgeFile(graph_source, outlet or str(item.outlet), item.delay, initial)
+    return EdgeFile(source.name, type(source.type).outlets[item.outlet], item.delay, initial)
 
 
 def _constant_file(value: NDArray[np.float64]) -> float | ArrayFile:
@@ -219,7 +238,8 @@ def _attr_file(value: Any, node: Node, name: str) -> Attribute:
         return value
     raise BadFile(
         "an attribute in a file is a finite number, text, an array, or a tuple of them",
-        got=f"{name}={value!r}", where=str(node),
+        got=f"{name}={value!r}",
+        where=str(node),
     )
 
 
@@ -342,7 +362,8 @@ class _Reader:
         self.path = path
         self.fail(
             "a graph of a file needs no more memory than is allowed",
-            expected=f"at most {_mebibytes(self.max_bytes)}", got=f"about {_mebibytes(need)}",
+            expected=f"at most {_mebibytes(self.max_bytes)}",
+            got=f"about {_mebibytes(need)}",
             fix="allow more with graph_from_json(text, max_bytes=...), if the file is trusted",
         )
 
@@ -355,8 +376,10 @@ class _Reader:
             if found and self.node and found[1] in self.node.inlets:
                 self.path += f".inlets.{found[1]}"
             self.fail(error.rule, expected=error.expected, got=error.got, fix=error.fix)
-        except Exception as error:  # a custom type's check may raise anything
-            self.fail("the node type takes these attributes", got=f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  (a custom type's check may raise anything)
+            self.fail(
+                "the node type takes these attributes", got=f"{type(error).__name__}: {error}"
+            )
 
     def add(self, i: int, node: NodeFile) -> None:
         if self.number[node.name] != i:
@@ -366,7 +389,8 @@ class _Reader:
         if kind is None:
             self.path += ".type"
             self.fail(
-                "a node's type is one of amp's, or a custom one that is imported", got=node.type,
+                "a node's type is one of amp's, or a custom one that is imported",
+                got=node.type,
                 expected=", ".join(sorted(NODE_TYPES)),
             )
         attrs = {}
@@ -392,7 +416,8 @@ class _Reader:
         if self.made.nodes[i].channels != node.channels:
             self.path += ".channels"
             self.fail(
-                "a node has the channels that follow from its inlets", got=str(node.channels),
+                "a node has the channels that follow from its inlets",
+                got=str(node.channels),
                 expected=str(self.made.nodes[i].channels),
             )
         self.streams.append(out if isinstance(out, tuple) else () if out is None else (out,))
@@ -428,12 +453,14 @@ class _Reader:
         if source is None:
             self.fail("an edge comes from a node of the file", got=repr(item.source))
         kind = _find_type(self.file.nodes[source].type)
-        outlet = _outlet_number(kind, item.outlet)
-        if outlet < 0:
+        outlets = (item.outlet,) if kind is None else kind.outlets  # its own line will say it
+        if item.outlet not in outlets:
             self.fail(
-                f"node {item.source!r} has the outlet that the edge comes from",
-                expected=", ".join(kind.outlets if kind else ()) or "none", got=item.outlet,
+                f"an edge comes from an outlet of node {item.source!r}",
+                expected=", ".join(outlets) or "none",
+                got=item.outlet,
             )
+        outlet = outlets.index(item.outlet)
         if source < len(self.streams):
             stream = self.streams[source][outlet]
         else:
@@ -450,7 +477,8 @@ class _Reader:
         if isinstance(value, ParamFile):
             if value.name not in self.params:
                 self.fail(
-                    "a param is one of the file's params", got=repr(value.name),
+                    "a param is one of the file's params",
+                    got=repr(value.name),
                     expected=", ".join(map(repr, self.params)) or "none",
                 )
             return self.params[value.name]
@@ -463,7 +491,8 @@ class _Reader:
             self.path += part
             self.fail(
                 "an array has as many values as its shape says",
-                expected=f"{count} for shape {item.shape}", got=str(len(item.values)),
+                expected=f"{count} for shape {item.shape}",
+                got=str(len(item.values)),
             )
         if item.fill is not None and item.values:
             self.path += part
@@ -471,9 +500,92 @@ class _Reader:
         self.bytes += 8 * count
         if self.bytes > self.max_bytes:
             self.too_large(self.bytes, self.path + part)
-        if item.fill is not None:
-            return np.full(item.shape, item.fill)
-        return np.array(item.values, np.float64).reshape(item.shape)
+        flat = np.array(item.values if item.fill is None else item.fill, np.float64)
+        spread = np.broadcast_to if item.fill is not None else np.reshape
+        array: NDArray[np.float64] = self.guarded(spread, flat, tuple(item.shape))
+        return array
+
+
+# ---- what a graph will need
+
+
+def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
+    """About how many bytes a compiled ``graph`` needs, before anything is compiled.
+
+    Rings, states, delay lines and tables at ``block`` frames of ``width`` lanes, as they are laid
+    out natively, and a few kilobytes a node for the objects of Python. The arrays of a run and the
+    compiler's own memory are not in it.
+    """
+    frozen = graph.freeze()
+    nodes, batch = frozen.nodes, frozen.batch
+    try:
+        start = starts(frozen)
+    except (Deadlock, TooSlowCycle):  # compile will say it
+        start = [0] * len(nodes)
+    frames = np.full(len(nodes), block, np.int64)  # of each node's longest ring
+    held = np.maximum(in_flight(frozen, start), frozen.tokens) + block
+    np.maximum.at(frames, frozen.source, held)
+    rings = np.ones(len(nodes), np.int64)  # readers whose initial tokens differ have their own
+    for node in nodes:
+        for item in node.edges:
+            if item.initial is not None and item.initial.any():
+                rings[item.source] += 1
+    known: dict[int, int] = {}
+    total = sum(
+        8 * batch * nodes[item.source].channels * item.tokens
+        for node in nodes
+        for item in node.edges
+    )
+    for node, length, copies in zip(nodes, frames.tolist(), rings.tolist(), strict=True):
+        if node.signature not in known:
+            known[node.signature] = _memory_slots(node, nodes, frozen.sample_rate)
+        lanes = _padded(batch * node.channels, width)
+        outlets = len(type(node.type).outlets) * copies * (1 << (length - 1).bit_length())
+        wide = 8 * block if node.type.is_sum and len(node.edges) > 8 else 0
+        total += 8 * lanes * (outlets + wide + known[node.signature] + 8 * len(node.edges) + 8)
+        total += 4096 + 512 * len(node.edges)
+    return total
+
+
+def _padded(lanes: int, width: int) -> int:
+    """Lanes of whole tiles."""
+    while width > 1 and width // 2 >= lanes:
+        width //= 2
+    return -(-lanes // width) * width
+
+
+def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
+    """Numbers that a lane of ``node`` keeps from frame to frame: states and delay lines."""
+    kind = node.type
+    if kind.is_sum or kind.border:
+        return 0
+    data = [getattr(kind, name) for name in type(kind).params]
+    numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
+    if numbers > MAX_TRACED:
+        return numbers
+    trace = Trace(sample_rate)
+    trace.enter("0.0", kind)
+
+    def value(source: Any) -> Any:
+        if isinstance(source, tuple):
+            return [value(item) for item in source]
+        if source is None:
+            return None
+        whole = trace.emit("inlet", attribute=(0, 0))
+        if kind.channels != "all":
+            return whole
+        if isinstance(source, Edge):
+            return [whole] * nodes[source.source].channels
+        shape = np.shape(source.value if isinstance(source, Param) else source)
+        return [whole] * (shape[1] if len(shape) == 2 else 1)
+
+    arguments = [value(source) for source in node.sources]
+    try:
+        kind.forward(trace, *arguments)
+    except Exception:  # noqa: BLE001  (a custom type's defect: compiling will show it)
+        return 64
+    lines = sum(1 << int(length).bit_length() for length in trace.line_lengths.values())
+    return len(trace.states) + len(trace.slots) + lines
 
 
 def _find_type(name: str) -> type[NodeType] | None:

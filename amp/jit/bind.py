@@ -344,12 +344,13 @@ class BorderPort:
         self._rows = (batch * parts + part) * planes + np.arange(planes)[:, None]
 
     def point(self, array: NDArray[np.float64], clock: int) -> None:
-        """Use ``array`` (batch, channel, frame), whose first frame is at ``clock``."""
-        batch, channels, _ = array.shape
+        """Use C-contiguous ``array`` (batch, channel, frame), whose first frame is at ``clock``."""
+        batch, channels, frames = array.shape
         rows = np.minimum(self._rows, batch * channels - 1)
-        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * array.strides[1]
+        # not array.strides: that of an axis of length 1 means nothing
+        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * frames * array.itemsize
         self._entries[..., w.ENTRY_TOKENS] = clock - self.start
-        self._entries[..., w.ENTRY_STRIDE] = array.strides[2]
+        self._entries[..., w.ENTRY_STRIDE] = array.itemsize
 
 
 class RingSlots:

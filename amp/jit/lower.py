@@ -270,62 +270,48 @@ class _Lowering:
         return call
 
     def _bind_in(self, read: Read, group: Group, lanes: int, width: int) -> InBinding:
-        groups, group_of = self.clustering.groups, self.clustering.group_of
-        whole = group.first.type.channels == "all"
-        numbers = group_of[read.source]
-        first = groups[numbers[0]]
-        # channels of the stream are the same for every slot, because the signature says so
-        source_channels = first.first.channels
-        planes = source_channels if whole else group.planes
-        channel = np.arange(planes)[:, None] if whole else (
-            np.arange(planes)[:, None] + np.arange(group.parts)[None, :] * planes
-        )
-        if source_channels == 1:
-            channel = np.zeros_like(channel)
-        shape = (planes, len(read.source), self.batch, group.parts)
-        ring = np.empty(len(read.source), np.int64)
-        source_parts = np.empty(len(read.source), np.int64)
-        for number in np.unique(numbers):
-            here = numbers == number
-            source_parts[here] = groups[number].parts
+        """Ring, plane and lane of every token that ``read`` needs, by (plane, slot, batch, part)."""
+        clustering = self.clustering
+        numbers = clustering.group_of[read.source]
         outlet = read.edges[0].outlet
+        whole = group.first.type.channels == "all"
+        planes = clustering.groups[numbers[0]].first.channels if whole else group.planes
+        # the channel that (plane, part) holds; a one-channel stream is broadcast
+        channel = np.arange(planes)[:, None] + np.arange(group.parts) * planes
+        shape = (planes, len(numbers), self.batch, group.parts)
+        ring, plane, lane = (np.empty(shape, np.int64) for _ in range(3))
+        for number in np.unique(numbers):
+            source = clustering.groups[number]
+            here = numbers == number
+            part, inner = np.divmod(
+                channel if source.first.channels > 1 else np.zeros_like(channel), source.planes
+            )
+            slots = np.zeros(here.sum(), np.int64)
+            if not source.wide:
+                slots = clustering.slot_of[read.source[here]]
+            row = (slots[:, None] * self.batch + np.arange(self.batch)) * source.parts
+            ring[:, here] = self.ring_of.get((int(number), outlet, 0), -1)
+            plane[:, here] = inner[:, None, None, :]
+            lane[:, here] = row[None, :, :, None] + part[:, None, None, :]
         if self.classes:
-            ring[:] = [
-                self.ring_of[int(n), outlet, self.classes.get(id(e), 0)]
-                for n, e in zip(numbers, read.edges, strict=True)
-            ]
-        else:
-            for number in np.unique(numbers):
-                ring[numbers == number] = self.ring_of[int(number), outlet, 0]
-        wide = np.array([groups[n].wide for n in numbers]) if any(
-            groups[n].wide for n in np.unique(numbers)
-        ) else False
-        slot = np.where(wide, 0, self.clustering.slot_of[read.source])
-        source_planes = source_channels // source_parts
-        channel4 = channel[:, None, None, :]
-        part = channel4 // source_planes[None, :, None, None]
-        plane = channel4 % source_planes[None, :, None, None]
-        base = slot[:, None] * self.batch + np.arange(self.batch)
-        lane = base[None, :, :, None] * source_parts[None, :, None, None] + part
+            for slot, edge in enumerate(read.edges):
+                class_ = self.classes.get(id(edge), 0)
+                ring[:, slot] = self.ring_of[int(numbers[slot]), outlet, class_]
+        tokens = np.broadcast_to(read.tokens[None, :, None, None], shape)
+        columns = [array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)]
+        mode = "table" if group.archetype else self._mode(*columns, lanes, width)
+        return InBinding(mode, *columns, read)
 
-        def spread(values: Ints) -> Ints:
-            return np.broadcast_to(values, shape).reshape(planes, lanes)
-
-        rings = spread(ring[None, :, None, None])
-        tokens = spread(read.tokens[None, :, None, None])
-        binding = InBinding("table", rings, spread(plane), spread(lane), tokens, read)
-        if not group.archetype:
-            binding.mode = self._mode(binding, lanes, width)
-        return binding
-
-    def _mode(self, binding: InBinding, lanes: int, width: int) -> str:
-        """The cheapest way to read what ``binding`` says."""
-        ring, plane, lane, tokens = binding.ring, binding.plane, binding.lane, binding.tokens
+    def _mode(
+        self, ring: Ints, plane: Ints, lane: Ints, tokens: Ints, lanes: int, width: int
+    ) -> str:
+        """The cheapest way to read these tokens."""
         steps = np.diff(plane[:, 0])
         if (
             (ring != ring[0, 0]).any()
             or (tokens != tokens[0, 0]).any()
             or (plane != plane[:, :1]).any()
+            or (lane != lane[0]).any()
             or (steps != steps[:1]).any()
         ):
             return "table"
