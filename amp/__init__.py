@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amp import nodes
+from amp import nodes, plot
 from amp.contract import Inlet, NodeType, Param
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
@@ -25,5 +25,6 @@ __all__ = [
     "graph_to_json",
     "nodes",
     "plan",
+    "plot",
 ]
 __version__ = "0.1.0"

@@ -81,6 +81,7 @@ def compile(  # noqa: A001  (the name that users expect)
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.lower import lower
+    from amp.jit.skew import skew_chains
     from amp.jit.runner import IplsRunner, KpnRunner
     from amp.program import Program
 
@@ -101,13 +102,14 @@ def compile(  # noqa: A001  (the name that users expect)
         check_schedule(ipls, frozen, start)
 
     # cluster: which nodes become one kernel
-    clustering = Clustering(nodes, start, choose_archetypes(archetypes))
+    clustering = Clustering(frozen, start, choose_archetypes(archetypes))
     if ipls is None:
         frames = KPN_FRAMES
         items = clustering.alone()
     else:
         frames = ipls.block
         items = clustering.run(ipls.stages, frozen.numbers, frames)
+        items = skew_chains(clustering, items, graph.batch, frames)
 
     # lower: each distinct kernel is traced into IR once
     lowered = lower(

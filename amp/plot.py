@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import textwrap
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.errors import AmpError, BadInput, BadValue
-import itertools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def _picture() -> type[Figure]:
 
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
-            FigureCanvasAgg(self).print_figure(buffer, dpi=110, bbox_inches="tight")  # type: ignore[no-untyped-call]
+            FigureCanvasAgg(self).print_figure(buffer, dpi=110, bbox_inches="tight")
             return buffer.getvalue()
 
     return Picture
@@ -153,7 +153,7 @@ def _boxes(nodes: list[Node]) -> dict[int, _Box]:
     layer = _layers(nodes)
     keys: list[tuple[object, ...]] = [(node.index,) for node in nodes]
     if len(nodes) > MAX_BOXES:
-        keys = [(node.kind, layer[node.index]) for node in nodes]
+        keys = [(node.signature, layer[node.index]) for node in nodes]
     if len(set(keys)) > 3 * MAX_BOXES:
         keys = [(node.kind,) for node in nodes]
         first: dict[tuple[object, ...], int] = {}
@@ -278,14 +278,13 @@ def _draw_wire(axes: Axes, chain: list[_Box], tokens: int, delay: int, channels:
     axes.plot([x - 0.02], [y], marker=">", markersize=4, color=colour, zorder=2, clip_on=False)
     words = [f"$z^{{-{tokens}}}$"] * bool(tokens) + [f"{delay} frames"] * bool(delay)
     if words:
-        bend = chain[len(chain) // 2] if len(chain) > 2 else None
-        place = (
-            (bend.layer, bend.y)
-            if bend
-            else (np.mean([p[0] for p in points]), (points[0][1] + y) / 2)
-        )
+        middle = chain[len(chain) // 2]
+        at_x, at_y = float(middle.layer), middle.y
+        if len(chain) == 2:
+            at_x, at_y = (points[0][0] + x) / 2, (points[0][1] + y) / 2
         axes.text(
-            *place,
+            at_x,
+            at_y,
             ", ".join(words),
             fontsize=FONT - 1,
             color=colour,
@@ -322,8 +321,8 @@ def _draw_box(axes: Axes, box: _Box) -> None:
     axes.text(
         box.layer,
         y,
-        _shorten(title, 17),
-        fontsize=FONT,
+        _shorten(title, 19),
+        fontsize=FONT * min(1.0, 13 / len(title)) if len(title) < 20 else FONT * 13 / 19,
         color=colour,
         weight="bold",
         ha="center",
@@ -334,8 +333,8 @@ def _draw_box(axes: Axes, box: _Box) -> None:
         axes.text(
             box.layer,
             box.y + 0.14,
-            _shorten(below, 21),
-            fontsize=FONT - 1.5,
+            _shorten(below, 24),
+            fontsize=(FONT - 1.5) * min(1.0, 18 / min(24, len(below))),
             color=FAINT,
             ha="center",
             va="center",
@@ -411,7 +410,7 @@ def schedule(program: Program) -> Figure:
     heights = [0.3 * tallest + 0.5, 0.62 * len(kernels) + 1.0]
     width = max(10.0, 0.92 * len(stages) + 1.0)
     if not stages:
-        figure = _figure(width, heights[1])
+        figure = _figure(width, 0.27 * len(kernels) + 0.9)
         _draw_times(figure.add_subplot(), kernels, block, program)
         return figure
     figure = _figure(width, sum(heights) + 0.4)
@@ -503,33 +502,47 @@ def _draw_stages(axes: Axes, stages: Sequence[Any], kernel_of: dict[str, int], t
 def _draw_times(axes: Axes, kernels: list[_Kernel], block: int, program: Program) -> None:
     total = sum(k.seconds for k in kernels) or 1e-12
     lasts = block / program._about.sample_rate
+    ordered = program.schedule is not None  # else the order is up to the data
+    whole = total if ordered else max(k.seconds for k in kernels) or 1e-12
     begin = 0.0
     for y, kernel in enumerate(kernels):
-        colour = KERNELS[y % len(KERNELS)]
-        micro = 1e6 * kernel.seconds
-        axes.barh(y, micro, left=1e6 * begin, height=0.42, color=colour, zorder=3)
-        axes.barh(y, 1e6 * total, height=0.42, color="#f1f5f9", zorder=1)
-        name = textwrap.shorten(kernel.label, 120, placeholder=" …").replace("$", r"\$")
-        axes.text(0, y - 0.31, name, fontsize=FONT - 0.5, color=INK, va="bottom")
-        what = f"{kernel.lanes} lane(s), width {kernel.width}" if kernel.width else ""
-        if program.schedule is None and kernel.width:
-            what = f"{kernel.count} process(es), {what}"
-        axes.text(
-            1.012e6 * total,
+        colour = KERNELS[y % len(KERNELS)] if ordered else FAMILIES[_family(kernel.label)][0]
+        axes.barh(y, 1e6 * whole, height=0.42 if ordered else 0.6, color="#f1f5f9", zorder=1)
+        axes.barh(
             y,
-            f"{micro:,.2f} µs  {kernel.seconds / total:4.0%}   {what}",
-            fontsize=FONT - 0.5,
-            va="center",
-            color=INK,
+            1e6 * kernel.seconds,
+            left=1e6 * begin,
+            height=0.42 if ordered else 0.6,
+            color=colour,
+            zorder=3,
         )
-        begin += kernel.seconds
-    axes.set(xlim=(0, 1.32e6 * total), ylim=(len(kernels) - 0.5, -0.75), yticks=[])
-    axes.set_xticks([t for t in axes.get_xticks() if 0 <= t <= 1e6 * total])
+        if ordered:
+            name = textwrap.shorten(kernel.label, 120, placeholder=" …").replace("$", r"\$")
+            axes.text(0, y - 0.28, name, fontsize=FONT - 0.5, color=INK, va="bottom")
+            begin += kernel.seconds
+        words = [f"{1e6 * kernel.seconds:,.2f} µs", f"{kernel.seconds / total:.0%}"]
+        if kernel.width:
+            words += [] if ordered else [_many(kernel.count, "process")]
+            words += [_many(kernel.lanes, "lane")]
+            words += [f"width {kernel.width}"] if ordered else []
+        axes.text(
+            1.012e6 * whole, y, "   ".join(words), fontsize=FONT - 0.5, va="center", color=INK
+        )
+    top = -0.75 if ordered else -0.5
+    axes.set(xlim=(0, 1.36e6 * whole), ylim=(len(kernels) - 0.5, top), yticks=[])
+    axes.set_xticks([t for t in axes.get_xticks() if 0 <= t <= 1e6 * whole])
     axes.tick_params(labelsize=FONT - 1, colors=FAINT, length=2)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color("#cbd5e1")
-    axes.set_xlabel("µs, one after another", fontsize=FONT, color=FAINT, loc="left")
-    kind = "KPN" if program.schedule is None else "IPLS"
+    if not ordered:
+        axes.set_yticks(range(len(kernels)), [k.label for k in kernels], color=INK, fontsize=FONT)
+        axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(
+        "µs, one kernel after another" if ordered else "µs, all processes of a type",
+        fontsize=FONT,
+        color=FAINT,
+        loc="left",
+    )
+    kind = "IPLS" if ordered else "KPN"
     axes.set_title(
         f"{kind}: {block} frames in {1e6 * total:,.1f} µs; they last {1e6 * lasts:,.0f} µs "
         f"({lasts / total:,.0f} times real time)",
@@ -537,6 +550,11 @@ def _draw_times(axes: Axes, kernels: list[_Kernel], block: int, program: Program
         fontsize=FONT + 1,
         color=INK,
     )
+
+
+def _many(count: int, word: str) -> str:
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending}"
 
 
 # ---- signals
@@ -557,8 +575,10 @@ def signal(
         ``sample_rate``.
     batch
         Which of the batch to show.
+    sample_rate
+        Frames per second; by default the result's own.
     """
-    rate = float(sample_rate or getattr(result, "sample_rate", 48_000.0))
+    rate = float(getattr(result, "sample_rate", 48_000.0) if sample_rate is None else sample_rate)
     if not result:
         raise BadInput("a result to draw has at least one output")
     for name, array in result.items():
@@ -574,6 +594,7 @@ def signal(
     )
     for row, (name, array) in enumerate(result.items()):
         peak = float(np.nanmax(np.abs(array[batch]), initial=0.0))
+        image = None
         for column in range(columns):
             upper, lower = grid[2 * row][column], grid[2 * row + 1][column]
             if column >= array.shape[1]:
@@ -584,6 +605,7 @@ def signal(
             label = name if array.shape[1] == 1 else f"{name}, channel {column}"
             _draw_wave(upper, x, rate, peak, label)
             image = _draw_spectrogram(lower, x, rate)
+        assert image is not None  # an array has at least one channel
         bar = figure.colorbar(image, ax=list(grid[2 * row + 1]), pad=0.01, aspect=30)
         bar.set_label("dB below the loudest", fontsize=FONT, color=FAINT)
         bar.ax.tick_params(labelsize=FONT - 1, colors=FAINT, length=2)

@@ -1,6 +1,6 @@
 """One measurement in a process of its own: `python -m benchmarks.probe WHO SHAPE SIZE`.
 
-Prints one line of JSON: `build` and `compile` times, the times of three runs of one second of
+Prints one line of JSON: `build` and `compile` times, the times of five runs of one second of
 signal after a first one, and the samples' error. Used by W5.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.harness import Array, NotInstalledError
 from benchmarks.peers import faust, faust_text, numba_jit, numba_voices
 
 SHAPES = ("chain", "tree", "voices")
-RUNS = 3
+RUNS = 5
 CHECK_FRAMES = 4800
 
 Runner = Callable[[Array], Array]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amp import __version__, nodes
+import amp
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "amp"
 author = "the amp developers"
-release = __version__
+release = amp.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
@@ -30,19 +30,33 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 
 NODE_TYPES = "<!-- node types -->"
-"""Where ``reference/nodes.md`` gets an entry for each node type there is."""
+PUBLIC_NAMES = "<!-- public names -->"
+"""Where pages of ``reference/`` get an entry for each thing there is."""
+
+ELSEWHERE = {"IPLS", "Cohort", "Loop", "Stage", "plan", "Inlet", "NodeType"}
+"""Public names that have a page of their own."""
 
 
-def fill_node_types(app: Sphinx, name: str, source: list[str]) -> None:
-    """Replace the mark in a page, so that a new node type appears without an edit."""
-    entries = [
-        f"```{{eval-rst}}\n.. autoclass:: {kind.__module__}.{kind.__qualname__}\n   :exclude-members:"
-        f" __init__, __new__\n```\n"
-        for _, kind in sorted(nodes.NODE_TYPES.items())
+def entry(path: str, thing: object) -> str:
+    """Directive that documents a class with its methods, or a function."""
+    if not isinstance(thing, type):
+        return f"```{{eval-rst}}\n.. autofunction:: {path}\n```\n"
+    return f"```{{eval-rst}}\n.. autoclass:: {path}\n   :members:\n```\n"
+
+
+def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
+    """Replace the marks in a page, so that what is new appears without an edit."""
+    kinds = [kind for _, kind in sorted(amp.nodes.NODE_TYPES.items())]
+    types = [
+        f"```{{eval-rst}}\n.. autoclass:: {kind.__module__}.{kind.__qualname__}\n```\n"
+        for kind in kinds
     ]
-    source[0] = source[0].replace(NODE_TYPES, "\n".join(entries))
+    public = {n: getattr(amp, n) for n in amp.__all__ if n not in ELSEWHERE}
+    names = [entry(f"amp.{n}", item) for n, item in public.items() if callable(item)]
+    source[0] = source[0].replace(NODE_TYPES, "\n".join(types))
+    source[0] = source[0].replace(PUBLIC_NAMES, "\n".join(names))
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", fill_node_types)
+    app.connect("source-read", fill_in)

@@ -90,7 +90,9 @@ _DTYPE = {"f64": np.float64, "i64": np.int64, "i1": np.bool_}
 
 
 def evaluate(
-    values: Iterable[Value], access: Mapping[str, Callable[..., Any]]
+    values: Iterable[Value],
+    access: Mapping[str, Callable[..., Any]],
+    known: Mapping[Value, Array] | None = None,
 ) -> dict[Value, Array]:
     """Result of each value for one frame.
 
@@ -101,8 +103,10 @@ def evaluate(
     access
         For each operation that is not in `MEANING` (``inlet``, ``state``, ``line``, ...): a
         function of the attribute and the operands. ``const`` and ``iconst`` are known.
+    known
+        Results of values that are not in ``values``, such as those that never change.
     """
-    results: dict[Value, Any] = {}
+    results: dict[Value, Any] = dict(known or {})
     with np.errstate(all="ignore"):
         for value in values:
             operands = [results[operand] for operand in value.operands]
@@ -113,7 +117,9 @@ def evaluate(
             else:
                 result = access[value.op](value.attribute, *operands)
             if value.type != "line":  # arrays, never scalars: those check for integer overflow
-                result = np.atleast_1d(np.asarray(result, _DTYPE[value.type]))
+                result = np.asarray(result, _DTYPE[value.type])
+                if not result.ndim:
+                    result = result.reshape(1)
             results[value] = result
     return results
 

@@ -147,6 +147,7 @@ class Kernel:
     ``values`` is in SSA order; ``nexts[i]`` is the next value of ``states[i]``;
     ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
     no values: that prebuilt function turns the planes of its in port into those of its out port.
+    A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
     """
 
     values: tuple[Value, ...]
@@ -158,6 +159,7 @@ class Kernel:
     nexts: tuple[Value, ...]
     stores: tuple[tuple[Value, ...], ...]
     archetype: str = ""
+    skewed: bool = False
 
     @property
     def roots(self) -> tuple[Value, ...]:

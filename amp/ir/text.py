@@ -31,6 +31,7 @@ def print_kernel(kernel: Kernel) -> str:
     store 0.0 %2
     """
     lines = [f"archetype {kernel.archetype}"] if kernel.archetype else []
+    lines += ["skewed"] if kernel.skewed else []
     lines += [f"in {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.inlets)]
     lines += [f"out {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.outlets)]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
@@ -76,13 +77,15 @@ def parse_kernel(text: str) -> Kernel:
     named: dict[str, Value] = {}
     inlets, outlets, params, states, lines, nexts = [], [], [], [], [], []
     stores: dict[int, list[Value]] = {}
-    archetype = ""
+    archetype, skewed = "", False
     for line in text.splitlines():
         words = line.split()
         try:
             match words:
                 case ["archetype", name]:
                     archetype = name
+                case ["skewed"]:
+                    skewed = True
                 case ["in", _, mode, planes]:
                     inlets.append(InPort(mode, int(planes)))
                 case ["out", _, mode, planes]:
@@ -117,4 +120,5 @@ def parse_kernel(text: str) -> Kernel:
         tuple(nexts),
         tuple(tuple(stores.get(port, ())) for port in range(len(outlets))),
         archetype,
+        skewed,
     )

@@ -74,6 +74,14 @@ def _verify_ports(kernel: Kernel) -> None:
         if kernel.values or [port.mode for port in ports] != ["table", "table"]:
             raise BadIR("an archetype has one table in, one table out and no values")
         return
+    if kernel.skewed and (
+        [port.mode in {"uniform", "table"} for port in kernel.inlets] != [True]
+        or any(port.mode == "sum" or port.planes != 1 for port in kernel.outlets)
+        or len({value.index for port in kernel.stores for value in port}) > 1
+        or kernel.lines
+        or any(value.op == "clock" for value in kernel.values)
+    ):
+        raise BadIR("a skewed kernel has one lane in, one value out, no lines and no clock")
     if len(kernel.stores) != len(kernel.outlets):
         raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
     for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):

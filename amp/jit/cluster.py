@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import NodeType
-    from amp.graph import Node
+    from amp.graph import Frozen, Node
     from amp.schedule.ipls import Loop
 
     Ints = NDArray[np.int64]
@@ -62,7 +62,7 @@ class Group:
 
     A lane is (slot, batch, part); each lane holds ``planes`` channels. Element-wise nodes put
     channels into parts, or into planes when they join a cluster without parts. The slots of a wide
-    sum are its terms.
+    sum are its terms; the slots of a skewed chain are its nodes, in order.
     """
 
     members: list[Node]
@@ -74,6 +74,7 @@ class Group:
     parts: int
     number: int
     archetype: str = ""
+    skewed: bool = False
 
     @property
     def first(self) -> Node:
@@ -84,6 +85,11 @@ class Group:
     def slots(self) -> int:
         """Number of members, or of terms."""
         return len(self.reads[0].edges) if self.wide else len(self.members)
+
+    @property
+    def collapsed(self) -> bool:
+        """Its outlet is that of one node, whatever its slots are."""
+        return self.wide or self.skewed
 
     @property
     def planes(self) -> int:
@@ -107,8 +113,8 @@ class Cluster:
 
     @property
     def head(self) -> Group:
-        """The group that set the cluster's lanes."""
-        return self.groups[0]
+        """The group that sets the cluster's lanes."""
+        return next((group for group in self.groups if group.skewed), self.groups[0])
 
 
 @dataclass(eq=False, slots=True)
@@ -135,21 +141,21 @@ class Clustering:
 
     Parameters
     ----------
-    nodes, start
-        The graph's nodes and the clock of each one's first firing.
+    graph, start
+        The graph and the clock of each node's first firing.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
     """
 
     def __init__(
-        self, nodes: list[Node], start: list[int], archetype: Callable[[NodeType], str]
+        self, graph: Frozen, start: list[int], archetype: Callable[[NodeType], str]
     ) -> None:
-        self.nodes = nodes
+        self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
         self._archetype = archetype
         self.start = np.array(start, np.int64)
         self.notes: list[str] = []
-        self.group_of = np.full(len(nodes), -1, np.int64)
-        self.slot_of = np.zeros(len(nodes), np.int64)
+        self.group_of = np.full(len(self.nodes), -1, np.int64)
+        self.slot_of = np.zeros(len(self.nodes), np.int64)
         self.groups: list[Group] = []
         self._item_of: list[Item] = []  # by group number
         self._items = 0
@@ -175,6 +181,30 @@ class Clustering:
         # an item's set of earlier items strictly contains that of every item before it
         out.sort(key=lambda item: (item.before.bit_count(), item.index))
         return out
+
+    def new_cluster(self, groups: list[Group]) -> Cluster:
+        """A cluster of the outermost block."""
+        self._items += 1
+        return Cluster(self._items - 1, 1, groups)
+
+    def as_chain(self, chain: list[Group]) -> Group:
+        """One skewed group of a chain of one-lane groups; it is read like the last of them."""
+        first, last = chain[0], chain[-1]
+        skewed = Group(
+            [group.first for group in chain],
+            first.signature,
+            first.start,
+            len(chain),
+            first.reads,
+            False,
+            1,
+            last.number,
+            skewed=True,
+        )
+        self.groups[last.number] = skewed
+        for group in chain[:-1]:
+            self.groups[group.number].reads = []
+        return skewed
 
     def alone(self) -> list[Item]:
         """Every node as an item of its own: the processes of a KPN."""

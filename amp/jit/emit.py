@@ -156,6 +156,9 @@ class _Emitter:
         kernel = self.kernel
         self.tile, self.pre = tile, b
         self.values: dict[int, Any] = {}
+        if kernel.skewed:
+            self._skewed(b)
+            return
         self._areas = self._scratch_areas(b)
         for port, inlet in enumerate(kernel.inlets):
             if inlet.mode == "table":
@@ -230,6 +233,84 @@ class _Emitter:
         params = offset(b, self.params, b.mul(self.tile, integer(8 * len(self.kernel.params))))
         b.call(function, [params, *tables, *counts, self.frames])
         self._scatter(b, 0)
+
+    def _skewed(self, b: ir.IRBuilder) -> None:
+        """A chain: at step t lane m works on frame t - m, on what lane m - 1 gave a step before."""
+        kernel, width = self.kernel, self.width
+        source, mask, tokens, stride = self._one_lane(b, self.words.inlet(0), kernel.inlets[0].mode)
+        targets = [
+            self._one_lane(b, self.words.outlet(port), outlet.mode)
+            for port, outlet in enumerate(kernel.outlets)
+        ]
+        kinds = [_F64 if slot.type == "f64" else _I64 for slot in kernel.states]
+        states = [b.alloca(self.vector(kind)) for kind in kinds]
+        places = [
+            offset(b, self.states, integer(8 * width * i)) for i in range(len(kernel.states))
+        ]
+        for state, at, kind in zip(states, places, kinds, strict=True):
+            b.store(self.load(b, at, kind), state)
+        given = b.alloca(self.vector(_F64))  # what each lane gave at the step before
+        b.store(self.constant(_F64, 0.0), given)
+        for value in kernel.values:
+            if not value.varies:
+                self.values[value.index] = self._emit(b, value, {})
+        shift = ir.Constant(
+            ir.VectorType(ir.IntType(32), width), [2 * width - 1, *range(width - 1)]
+        )
+        iota = ir.Constant(self.vector(_I64), list(range(width)))
+        last = b.sub(self.frames, integer(1))
+
+        def step(t: ir.Value, *, idle: bool, ready: bool) -> None:
+            frame = b.select(b.icmp_signed("<", t, last), t, last)
+            slot = b.and_(b.sub(b.add(self.fired, frame), tokens), mask)
+            token = b.load(offset(b, source, b.mul(slot, stride)), typ=_F64)
+            before = b.load(given, typ=self.vector(_F64))
+            x = b.shuffle_vector(before, self.splat(b, token), shift)
+            self.inlet_at = [lambda _b, _plane: x]
+            old = [b.load(s, typ=self.vector(k)) for s, k in zip(states, kinds, strict=True)]
+            named = {slot.name: value for slot, value in zip(kernel.states, old, strict=True)}
+            for value in kernel.values:
+                if value.varies:
+                    self.values[value.index] = self._emit(b, value, named)
+            mine = b.sub(self.splat(b, t), iota)
+            busy = b.and_(
+                b.icmp_signed(">=", mine, self.constant(_I64, 0)),
+                b.icmp_signed("<", mine, self.splat(b, self.frames)),
+            )
+            for state, was, value in zip(states, old, kernel.nexts, strict=True):
+                new = self.values[value.index]
+                b.store(b.select(busy, new, was) if idle else new, state)
+            result = self.values[kernel.stores[0][0].index]
+            b.store(result, given)
+            if ready:
+                out = b.extract_element(result, integer(width - 1))
+                k = b.add(self.fired, b.sub(t, integer(width - 1)))
+                for base, ring_mask, shift_back, step_bytes in targets:
+                    slot = b.and_(b.sub(k, shift_back), ring_mask)
+                    b.store(out, offset(b, base, b.mul(slot, step_bytes)))
+
+        fill = integer(width - 1)
+        loop(b, fill, "fill", lambda t: step(t, idle=True, ready=False))
+        busy_steps = b.sub(self.frames, fill)
+        loop(b, busy_steps, "busy", lambda t: step(b.add(t, fill), idle=False, ready=True))
+        begin = b.select(b.icmp_signed(">", self.frames, fill), self.frames, fill)
+        drain = b.sub(b.add(self.frames, fill), begin)
+        loop(b, drain, "drain", lambda t: step(b.add(t, begin), idle=True, ready=True))
+        for state, at, kind in zip(states, places, kinds, strict=True):
+            b.store(b.load(state, typ=self.vector(kind)), at, align=self.align)
+
+    def _one_lane(self, b: ir.IRBuilder, first: int, mode: str) -> list[Any]:
+        """Base, mask, tokens and bytes per frame of a port of one lane."""
+        if mode == "table":
+            entry = word(b, self.args, first + w.TABLE, _PTR)
+            return [
+                word(b, entry, i, _PTR if i == w.ENTRY_BASE else _I64) for i in range(w.ENTRY_WORDS)
+            ]
+        ends = [integer(0), integer(8)]  # of a ring that is written
+        if mode == "uniform":
+            ends = [word(b, self.args, first + i) for i in (w.TOKENS, w.SLOT_STRIDE)]
+        base = word(b, self.args, first + w.BASE, _PTR)
+        return [base, word(b, self.args, first + w.MASK), *ends]
 
     # ---- ports
 

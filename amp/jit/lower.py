@@ -196,7 +196,7 @@ class _Lowering:
                         need[key] = max(need.get(key, 0), most)
         for (number, outlet, class_), frames in need.items():
             group = groups[number]
-            lanes = (1 if group.wide else group.slots) * self.batch * group.parts
+            lanes = (1 if group.collapsed else group.slots) * self.batch * group.parts
             width = tile_width(lanes, group.width)
             self.ring_of[number, outlet, class_] = len(self.rings)
             self.rings.append(
@@ -205,7 +205,7 @@ class _Lowering:
         for (source, outlet), classes in initial.items():
             for class_, tokens in enumerate(classes):
                 group = groups[group_of[source]]
-                slot = 0 if group.wide else int(self.clustering.slot_of[source])
+                slot = 0 if group.collapsed else int(self.clustering.slot_of[source])
                 ring = self.rings[self.ring_of[int(group_of[source]), outlet, class_]]
                 lanes = slot * self.batch * group.parts + np.arange(self.batch * group.parts)
                 shape = (self.batch, group.parts, group.planes, tokens.shape[2])
@@ -250,16 +250,18 @@ class _Lowering:
                 else:
                     mine.append(("port", len(ins), 0))
                     ins.append(self._bind_in(read, group, lanes, width))
+                    if head.skewed:
+                        ins[-1].mode = "uniform"
             if group.first.type.border == "input":
                 mine.append(("port", len(ins), 0))
-                ins.append(_border_input(group, lanes, i))
+                ins.append(_border_input(group, 1 if head.skewed else lanes, i))
             stores = self._bind_outs(group, i)
             outs += [out for _, out in stores]
             sources[i] = mine
             modes = [(ins[k].mode, len(ins[k].ring)) for kind, k, _ in mine if kind == "port"]
             outlets = [(outlet, out.mode) for outlet, out in stores]
             shape.append(
-                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets), group.archetype)
+                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets), group.archetype, group.skewed)
             )
         key = (tuple(order), *shape)
         code = self.traced.get(key)
@@ -278,6 +280,7 @@ class _Lowering:
         planes = clustering.groups[numbers[0]].first.channels if whole else group.planes
         # the channel that (plane, part) holds; a one-channel stream is broadcast
         channel = np.arange(planes)[:, None] + np.arange(group.parts) * planes
+        lanes = lanes if not group.skewed else 1
         shape = (planes, len(numbers), self.batch, group.parts)
         ring, plane, lane = (np.empty(shape, np.int64) for _ in range(3))
         for number in np.unique(numbers):
@@ -287,7 +290,7 @@ class _Lowering:
                 channel if source.first.channels > 1 else np.zeros_like(channel), source.planes
             )
             slots = np.zeros(here.sum(), np.int64)
-            if not source.wide:
+            if not source.collapsed:
                 slots = clustering.slot_of[read.source[here]]
             row = (slots[:, None] * self.batch + np.arange(self.batch)) * source.parts
             ring[:, here] = self.ring_of.get((int(number), outlet, 0), -1)
@@ -381,6 +384,7 @@ class _Lowering:
             tuple(b.line_lengths),
             tuple(b.nexts[name] for name in b.states),
             tuple(stores),
+            skewed=any(group.skewed for group in groups),
         )
         return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
 
@@ -396,6 +400,14 @@ def _border_input(group: Group, lanes: int, position: int) -> InBinding:
     """A table whose entries point at the caller's array, run by run."""
     none = np.full((group.planes, lanes), -1, np.int64)
     return InBinding("table", none, none, none, none, None, "input", position)
+
+
+def trace_alone(group: Group, sample_rate: float) -> Trace:
+    """The trace of one member of ``group`` that reads streams of one channel."""
+    b = Trace(sample_rate)
+    streams = [[b.emit("inlet", attribute=(port, 0))] for port in range(len(group.reads))]
+    _trace_group(b, 0, group, streams)
+    return b
 
 
 def _trace_group(

@@ -119,7 +119,7 @@ def _tokens(
     """Each edge with tokens in flight: its key, the arena, and where (plane, batch, part, count)."""
     memory = bound.arena.view(0, (bound.arena.size // 8,))
     seat = {
-        node.index: (group, 0 if group.wide else slot)
+        node.index: (group, 0 if group.collapsed else slot)
         for call in bound.calls
         for group in call.call.groups
         for slot, node in enumerate(group.members)

@@ -43,8 +43,9 @@ class Biquad(NodeType):
     ) -> Value:
         s1, s2 = b.state("s1"), b.state("s2")
         y = b.fma(b0, x, s1)
-        b.next("s1", b.fma(b1, x, b.fma(-a1, y, s2)))
-        b.next("s2", b.fma(b2, x, -a2 * y))
+        # y enters last: from one frame to the next lie two operations, not three
+        b.next("s1", b.fma(-a1, y, b.fma(b1, x, s2)))
+        b.next("s2", b.fma(-a2, y, b2 * x))
         return y
 
     def reference(

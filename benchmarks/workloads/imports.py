@@ -27,10 +27,7 @@ MODULES = {"amp": BASELINE, "numba": "numba", "cyfaust": "cyfaust", "dawdreamer"
 
 def run(options: Options, say: Say) -> list[Row]:
     """Fresh processes, interleaved."""
-    rows = {
-        module: Row(NAME, "after numpy", name, family=name, item="import", items=1.0)
-        for module, name in MODULES.items()
-    }
+    rows = {module: Row(NAME, "after numpy", name, family=name) for module, name in MODULES.items()}
     seconds: dict[str, list[float]] = {module: [] for module in MODULES}
     say(f"{NAME}: {', '.join(MODULES)}, {TURNS} processes each")
     for turn in range(max(TURNS, options.repeat) + 1):

@@ -87,7 +87,7 @@ def _peer(peer: str, shape: str, size: int, options: Options, say: Say) -> Row:
     say(f"{NAME} {row.case}: {row.candidate}")
     row, answer = _ask(row, [peer, shape, str(size)], options.peer_timeout)
     if (peer, row.status) == ("faust", OK) and shape != "voices":
-        row = replace(row, note="the graph is linear: Faust folds it to y = a x + b")
+        row = replace(row, note="linear, known gains: folded to y = a x + b")
     return row if answer is None else _fill(row, [answer])
 
 

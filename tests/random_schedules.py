@@ -1,0 +1,131 @@
+"""Hypothesis strategy: random legal schedules, legal by construction and not by trial.
+
+A node is *late* on another if fewer tokens are in flight between them than a block has frames, so
+that the producer has to stand in an earlier stage. Any order that respects this is legal; what is
+cyclic goes into a loop of narrower blocks, and any run of stages may.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import strategies as st
+
+from amp.schedule import IPLS, Cohort, Loop, Stage
+from amp.schedule.ipls import WIDTHS
+from timed_reference import start_clocks
+
+if TYPE_CHECKING:
+    from amp import Graph
+    from amp.graph import Node
+
+Item = Stage | Loop
+
+
+class _Scheduler:
+    def __init__(self, nodes: list[Node], rng: random.Random, wild: float) -> None:
+        self.nodes, self.rng, self.wild = nodes, rng, wild
+        start = start_clocks(nodes)
+        self.edges = [
+            (edge.source, node.index, edge.tokens + start[node.index] - start[edge.source])
+            for node in nodes
+            for edge in node.edges
+        ]
+
+    def dare(self, share: float = 1.0) -> bool:
+        return self.rng.random() < self.wild * share
+
+    def items(self, members: list[int], block: int) -> tuple[Item, ...]:
+        """Stages and loops of ``members`` when they run in blocks of ``block``."""
+        late = [(s, c) for s, c, n in self.edges if n < block and s in members and c in members]
+        unit = self._cycles(members, late)
+        loops = {unit[m] for m in members if sum(unit[o] == unit[m] for o in members) > 1}
+        loops |= {unit[s] for s, c in late if s == c}
+        waits: dict[int, set[int]] = {unit[m]: set() for m in members}
+        for source, consumer in late:
+            if unit[source] != unit[consumer]:
+                waits[unit[consumer]].add(unit[source])
+        out: list[Item] = []
+        while waits:
+            ready = [u for u, before in waits.items() if not before & waits.keys()]
+            if self.dare(0.7):
+                ready = self.rng.sample(ready, self.rng.randint(1, len(ready)))
+            made: list[Item] = []
+            if plain := [u for u in ready if u not in loops]:
+                made.append(self._stage(plain))
+            cyclic = [[m for m in members if unit[m] == u] for u in ready if u in loops]
+            if len(cyclic) > 1 and self.dare(0.5):
+                cyclic = [sum(cyclic, [])]
+            made += [self._loop(cycle, block) for cycle in cyclic]
+            if self.dare():
+                self.rng.shuffle(made)
+            out += made
+            for u in ready:
+                del waits[u]
+        return tuple(self._wrap(out, block))
+
+    def _cycles(self, members: list[int], late: list[tuple[int, int]]) -> dict[int, int]:
+        """Each member's cycle, by the least member of it."""
+        place = {m: i for i, m in enumerate(members)}
+        reach = np.eye(len(members), dtype=bool)
+        for source, consumer in late:
+            reach[place[source], place[consumer]] = True
+        for k in range(len(members)):
+            reach |= reach[:, k : k + 1] & reach[k]
+        both = reach & reach.T
+        return {m: members[int(np.argmax(both[i]))] for i, m in enumerate(members)}
+
+    def _loop(self, cycle: list[int], block: int) -> Loop:
+        cut = [n for s, c, n in self.edges if s in cycle and c in cycle and 0 < n < block]
+        narrow = max(cut)
+        if self.dare():
+            narrow = self.rng.randint(1, self.rng.choice((narrow, block - 1)))
+        return Loop(narrow, self.items(cycle, narrow))
+
+    def _wrap(self, items: list[Item], block: int) -> list[Item]:
+        """Repeat some run of items in narrower blocks, which is never needed and always legal."""
+        if block == 1 or not self.dare(0.25):
+            return items
+        first = self.rng.randrange(len(items))
+        last = self.rng.randint(first, len(items) - 1) + 1
+        inner = tuple(items[first:last])
+        least = 1 + max((item.block for item in inner if isinstance(item, Loop)), default=0)
+        if least >= block:
+            return items
+        return [*items[:first], Loop(self.rng.randint(least, block - 1), inner), *items[last:]]
+
+    def _stage(self, members: list[int]) -> Stage:
+        kinds: dict[str, list[str]] = {}
+        for index in members:
+            kinds.setdefault(self.nodes[index].kind, []).append(self.nodes[index].name)
+        cohorts = []
+        width = self.rng.choice(WIDTHS)
+        for kind, names in kinds.items():
+            if self.dare(0.5):
+                self.rng.shuffle(names)
+            while names:
+                count = self.rng.randint(1, len(names)) if self.dare(0.4) else len(names)
+                own = self.rng.choice(WIDTHS) if self.dare(0.5) else width
+                cohorts.append(Cohort(kind, tuple(names[:count]), own))
+                names = names[count:]
+        if self.dare():
+            self.rng.shuffle(cohorts)
+        return Stage(tuple(cohorts))
+
+
+@st.composite
+def schedules(draw: st.DrawFn, graph: Graph) -> IPLS:
+    """A legal schedule; the wilder, the further from what `amp.plan` would make."""
+    some = st.sampled_from((1, 2, 3, 8, 16, 64, 128, 256))
+    block = draw(st.one_of(some, st.integers(1, 300)))
+    rng = random.Random(draw(st.integers(0, 1 << 16)))
+    maker = _Scheduler(graph.freeze().nodes, rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
+    return IPLS(block, maker.items(list(range(len(graph.nodes))), block), graph.fingerprint())
+
+
+def splits(frames: int) -> st.SearchStrategy[list[int]]:
+    """Pieces, each of at least one frame, that add up to ``frames``."""
+    cuts = st.sets(st.integers(1, frames - 1), max_size=6)
+    return cuts.map(lambda at: np.diff([0, *sorted(at), frames]).tolist())

@@ -1,0 +1,320 @@
+"""Hypothesis strategies: random graphs, their inputs, and random legal schedules for them.
+
+Graphs are drawn block by block: a node on some stream, a sum, a feedback loop, a choir of equal voices
+(which is where cohorts come from). Loops are stable, so that no run drowns in infinities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import amp
+from amp import nodes
+from amp.contract import Inlet, NodeType, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amp.graph import Stream, Tapped
+    from amp.ir import Value
+    from bits import Array
+
+LONGEST_RUN = 420
+"""Most frames that a case is run for."""
+
+
+class Cross(NodeType):
+    """Two outlets: ``u = a + b / 2, v = a - b / 2``. For tests."""
+
+    inlets = (Inlet("a"), Inlet("b"))
+    outlets = ("u", "v")
+
+    def forward(self, b: Trace, x: Value, y: Value) -> tuple[Value, Value]:
+        return b.fma(0.5, y, x), b.fma(-0.5, y, x)
+
+
+class Late(NodeType):
+    """Answers each token with its half, 3 frames later. For tests."""
+
+    inlets = (Inlet("input"),)
+    processing_delay = 3
+
+    def forward(self, b: Trace, x: Value) -> Value:
+        return x * 0.5
+
+
+class Swap(NodeType):
+    """Sees all channels: the running sum of all of them minus each one. For tests."""
+
+    inlets = (Inlet("input"),)
+    channels = "all"
+
+    def forward(self, b: Trace, x: list[Value]) -> list[Value]:
+        total = b.fma(0.25, b.state("total"), b.tree_sum(x))
+        b.next("total", total)
+        return [total - value for value in x]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph and what it is run on."""
+
+    graph: amp.Graph
+    inputs: dict[str, int]
+    seed: int
+
+    def arrays(self, frames: int) -> dict[str, Array]:
+        """Noise for every input, with stretches of silence."""
+        rng = np.random.default_rng(self.seed)
+        out = {}
+        for name, channels in self.inputs.items():
+            shape = (self.graph.batch, channels, LONGEST_RUN)
+            silent = np.repeat(rng.random((*shape[:2], LONGEST_RUN // 20)) < 0.2, 20, axis=-1)
+            out[name] = np.where(silent, 0.0, rng.normal(size=shape))[..., :frames].copy()
+        return out
+
+    def __repr__(self) -> str:
+        lines = [f"batch {self.graph.batch}, inputs {self.inputs}, seed {self.seed}"]
+        for node in self.graph.freeze().nodes:
+            edges = [
+                f"{self.graph.nodes[e.source].name}.{e.outlet}"
+                + (f" delay {e.delay}" if e.delay else "")
+                + (f" initial {e.tokens}" if e.tokens else "")
+                for e in node.edges
+            ]
+            lines.append(f"  {node.name}: {node.type!r} x{node.channels} <- {', '.join(edges)}")
+        return "\n".join(lines)
+
+
+Make = "Callable[[_Maker, Any], Stream]"
+
+
+class _Maker:
+    """A graph in the making."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.graph = amp.Graph(48_000, batch=draw(st.integers(1, 3)))
+        self.inputs = {"x": draw(st.integers(1, 3)), "y": 1}
+        self.streams: list[Stream] = [self.graph.input(n, c) for n, c in self.inputs.items()]
+        self.params = 0
+
+    def pick(self, *choices: Any) -> Any:
+        return self.draw(st.sampled_from(choices))
+
+    def add(self, kind: NodeType, *inlets: Any, **named: Any) -> Any:
+        return self.graph.add(kind, *inlets, **named)
+
+    def keep(self, *streams: Stream) -> None:
+        self.streams += streams
+
+    def stream(self, channels: int = 0) -> Stream:
+        """Any stream, or one that fits ``channels``; late ones are likelier."""
+        fits = [s for s in self.streams if not channels or s.channels in {1, channels}]
+        recent = fits[-6:]
+        return self.draw(st.sampled_from(recent if self.pick(True, True, False) else fits))
+
+    def tap(self, stream: Stream) -> Stream | Tapped:
+        """``stream``, often as it is, sometimes delayed or with initial tokens."""
+        style = self.pick("plain", "plain", "plain", "delay", "tokens", "both")
+        if style == "plain":
+            return stream
+        delay = self.pick(1, 2, 7, 40, 130) if style != "tokens" else 0
+        return amp.edge(
+            stream, delay=delay, initial=self.initial(stream.channels) if style != "delay" else 0
+        )
+
+    def initial(self, channels: int, least: int = 1) -> Any:
+        """Initial tokens in one of their three forms."""
+        count = max(least, self.pick(1, 1, 2, 3, 9, 64))
+        style = self.pick("count", "value", "array")
+        if style == "count":
+            return count
+        if style == "value":
+            return (0.25, count)
+        rng = np.random.default_rng(self.pick(1, 2))
+        return rng.normal(size=(self.graph.batch, channels, count))
+
+    def value(self, low: float, high: float, channels: int = 1) -> Any:
+        """A constant for an inlet: a number, an array, or a param."""
+        rng = np.random.default_rng(self.draw(st.integers(0, 99)))
+        style = self.pick("number", "number", "array", "param", "wide param")
+        if style in {"number", "param"}:
+            value: Any = float(rng.uniform(low, high))
+        else:
+            value = rng.uniform(low, high, (self.pick(1, self.graph.batch), self.pick(1, channels)))
+        if "param" not in style:
+            return value
+        self.params += 1
+        return amp.Param(value, name=f"p{self.params}")
+
+    def control(self, low: float, high: float, channels: int = 1) -> Any:
+        """A constant, or a stream that stays near the range."""
+        if self.pick(True, True, False):
+            return self.value(low, high, channels)
+        x = self.add(nodes.Function("tanh"), self.stream(channels))
+        scaled = self.add(nodes.Multiply(), x, (high - low) / 2)
+        return self.tap(self.add(nodes.Add(), scaled, (high + low) / 2))
+
+    # ---- blocks
+
+    def effect(self) -> None:
+        x = self.stream()
+        make = EFFECTS[self.draw(st.integers(0, len(EFFECTS) - 1))]
+        self.keep(make(self, self.tap(x)))
+
+    def source(self) -> None:
+        make = SOURCES[self.draw(st.integers(0, len(SOURCES) - 1))]
+        self.keep(make(self, None))
+
+    def pair(self) -> None:
+        x = self.stream()
+        y = self.tap(self.stream(x.channels))
+        kind = self.pick(
+            nodes.Add(),
+            nodes.Multiply(),
+            nodes.Function2("subtract"),
+            nodes.Function2("minimum"),
+            nodes.Envelope(trigger=None),
+            Cross(),
+        )
+        made = self.add(kind, self.tap(x), y)
+        self.keep(*(made if isinstance(made, tuple) else (made,)))
+
+    def mix(self) -> None:
+        channels = self.stream().channels
+        terms = [self.tap(self.stream(channels)) for _ in range(self.draw(st.integers(1, 20)))]
+        self.keep(self.add(nodes.Mix(), *terms))
+
+    def choir(self) -> None:
+        """Equal voices, mixed; sometimes each has an edge of its own delay."""
+        make = CHOIRS[self.draw(st.integers(0, len(CHOIRS) - 1))]
+        count = self.draw(st.integers(2, 20))
+        x, uneven = self.stream(1), self.pick(False, False, True)
+        voices = []
+        for i in range(count):
+            voice = make(self, (x, i / count))
+            voices.append(amp.edge(voice, delay=i % 3) if uneven else voice)
+        self.keep(self.add(nodes.Mix(), *voices))
+
+    def loop(self) -> None:
+        """One feedback path through one to three nodes."""
+        x = self.stream()
+        back = self.graph.feedback(x.channels)
+        tokens = self.pick(1, 1, 2, 5, 17, 90)
+        initial = self.initial(x.channels, tokens)
+        least = initial if isinstance(initial, int) else tokens
+        tapped = amp.edge(back, initial=initial, delay=self.draw(st.integers(0, least)) // 2)
+        y = self.add(nodes.Add(), self.tap(x), self.add(nodes.Gain(), tapped, gain=0.5))
+        if self.pick(True, False):
+            y = self.add(nodes.Function("tanh"), y)
+        if self.pick(True, False):
+            y = self.add(nodes.OnePole(), amp.edge(y, delay=least // 2), cutoff=3000.0)
+        back.connect(y)
+        self.keep(y)
+
+    def ring(self) -> None:
+        """Voices that feed the next one round in a circle: a loop across lanes."""
+        count, tokens = self.draw(st.integers(2, 5)), self.pick(1, 3, 30)
+        backs = [self.graph.feedback() for _ in range(count)]
+        x = self.stream(1)
+        ends = []
+        for i, back in enumerate(backs):
+            held = self.add(nodes.Gain(), amp.edge(back, initial=(0.1 * i, tokens)), gain=0.45)
+            ends.append(self.add(nodes.Function("tanh"), self.add(nodes.Add(), x, held)))
+        for i, back in enumerate(backs):
+            back.connect(ends[(i + 1) % count])
+        self.keep(self.add(nodes.Mix(), *ends))
+
+
+def _voice(m: _Maker, at: tuple[Stream, float]) -> Stream:
+    x, share = at
+    saw = m.add(nodes.Saw(phase=share), m.add(nodes.Add(), x, 200.0 + 900.0 * share))
+    low = m.add(nodes.StateVariable(), saw, cutoff=300.0 + 5000.0 * share, q=0.5 + share)
+    return m.add(nodes.Pan(), low, position=2.0 * share - 1.0)
+
+
+def _echo(m: _Maker, at: tuple[Stream, float]) -> Stream:
+    x, share = at
+    back = m.graph.feedback()
+    y = m.add(nodes.Add(), x, m.add(nodes.Gain(), amp.edge(back, initial=2), gain=0.5 * share))
+    back.connect(y)
+    return y
+
+
+def _pluck(m: _Maker, at: tuple[Stream, float]) -> Stream:
+    x, share = at
+    gate = m.add(nodes.Function2("subtract"), x, share)
+    level = m.add(nodes.Envelope("exponential"), gate, attack=1e-4 + 1e-3 * share, release=2e-3)
+    tone = m.add(nodes.Sine(phase=share), frequency=3000.0 * share)
+    return m.add(nodes.Multiply(), level, tone)
+
+
+CHOIRS: list[Callable[[_Maker, Any], Stream]] = [
+    _voice,
+    _echo,
+    _pluck,
+    lambda m, at: m.add(nodes.Delay(40), at[0], delay=40.0 * at[1]),
+    lambda m, at: m.add(nodes.Gain(), m.add(nodes.Gain(), at[0], gain=at[1]), gain=2.0),
+]
+SOURCES: list[Callable[[_Maker, None], Stream]] = [
+    lambda m, _: m.add(nodes.Saw(m.pick(2, 4)), m.control(-9000.0, 9000.0, 2)),
+    lambda m, _: m.add(nodes.Square(phase=0.25), m.control(20.0, 9000.0, 2), m.value(0.0, 1.0)),
+    lambda m, _: m.add(nodes.Triangle(), m.control(20.0, 9000.0, 3)),
+    lambda m, _: m.add(nodes.Sine(), m.control(20.0, 9000.0), modulation=m.stream()),
+    lambda m, _: m.add(nodes.Noise(m.pick(0, 7), "uniform", m.pick(1, 3))),
+    lambda m, _: m.add(nodes.Noise(m.pick(0, 7), "normal", m.pick(1, 2))),
+    lambda m, _: m.add(nodes.Constant(m.pick(0.0, -1.5))),
+]
+
+
+def _wide(x: Any) -> int:
+    return int(getattr(x, "stream", x).channels)
+
+
+def _to_one(m: _Maker, x: Any) -> Any:
+    return x if _wide(x) == 1 else m.stream(1)
+
+
+EFFECTS: list[Callable[[_Maker, Any], Stream]] = [
+    lambda m, x: m.add(nodes.Gain(), x, gain=m.control(-1.0, 1.0, _wide(x))),
+    lambda m, x: m.add(nodes.OnePole("highpass"), x, cutoff=m.control(50.0, 20000.0, _wide(x))),
+    lambda m, x: m.add(
+        nodes.StateVariable(m.pick("lowpass", "peak")),
+        x,
+        cutoff=m.control(50.0, 20000.0, _wide(x)),
+        q=m.value(0.4, 3.0, _wide(x)),
+    ),
+    lambda m, x: m.add(nodes.Biquad(), x, b1=m.value(-1, 1, _wide(x)), a1=-0.9, a2=0.5),
+    lambda m, x: m.add(nodes.SecondOrderSections([[0.2, 0.4, 0.2, 1, -0.5, 0.3]] * 2), x),
+    lambda m, x: m.add(
+        nodes.Delay(33, m.pick("none", "linear", "lagrange3", "thiran1")),
+        x,
+        delay=m.control(0.0, 33.0, _wide(x)),
+    ),
+    lambda m, x: m.add(nodes.Clip(), x, low=m.control(-1.0, 0.0, _wide(x))),
+    lambda m, x: m.add(nodes.Function(m.pick("abs", "sin", "tanh", "floor", "square")), x),
+    lambda m, x: m.add(nodes.Pan(), _to_one(m, x), position=m.control(-1.0, 1.0)),
+    lambda m, x: m.add(Late(), x),
+    lambda m, x: m.add(Swap(), x),
+]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A graph of some 5 to 100 nodes with two inputs and one output or more."""
+    m = _Maker(draw)
+    blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix, m.loop, m.ring, m.choir]
+    for _ in range(draw(st.integers(2, 9))):
+        blocks[draw(st.integers(0, len(blocks) - 1))]()
+    read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}
+    heard = [s for s in m.streams if (s.node, s.outlet) not in read]
+    if draw(st.booleans()):  # nodes that nobody hears are nodes too
+        heard = [m.streams[-1], *(m.stream() for _ in range(draw(st.integers(0, 2))))]
+    for i, stream in enumerate(heard):
+        m.graph.output(f"out{i}", m.tap(stream))
+    return Case(m.graph, m.inputs, draw(st.integers(0, 1 << 16)))
