@@ -45,6 +45,7 @@ class Read:
     inlet: int
     edges: list[Edge]
     source: Ints
+    outlet: Ints
     tokens: Ints
     in_flight: Ints
     plain: bool  # no edge is delayed or holds tokens, and both ends fire together
@@ -52,8 +53,8 @@ class Read:
     def reorder(self, order: Ints) -> None:
         """Slot i becomes what slot ``order[i]`` was."""
         self.edges = [self.edges[i] for i in order]
-        self.source, self.tokens = self.source[order], self.tokens[order]
-        self.in_flight = self.in_flight[order]
+        self.source, self.outlet = self.source[order], self.outlet[order]
+        self.tokens, self.in_flight = self.tokens[order], self.in_flight[order]
 
 
 @dataclass(eq=False, slots=True)
@@ -252,10 +253,11 @@ class Clustering:
 
     def _read(self, inlet: int, edges: list[Edge], members: list[Node]) -> Read:
         source = np.array([e.source for e in edges], np.int64)
+        outlet = np.array([e.outlet for e in edges], np.int64)
         tokens = np.array([e.tokens for e in edges], np.int64)
         in_flight = tokens + self.start[members[0].index] - self.start[source]
         plain = not (in_flight.any() or tokens.any() or any(e.delay for e in edges))
-        return Read(inlet, edges, source, tokens, in_flight, plain)
+        return Read(inlet, edges, source, outlet, tokens, in_flight, plain)
 
     def _place(self, group: Group, out: list[Item], block: int) -> None:
         """Add ``group`` to a cluster of ``out``, or to a new one."""
@@ -452,6 +454,7 @@ class Clustering:
             and (self.group_of[read.source] == source.number).all()
             and (self.slot_of[read.source] == np.arange(len(read.source))).all()
             and source.start == reader.start
+            and (read.outlet == read.outlet[0]).all()
             and (read.tokens == read.tokens[0]).all()
         )
         wide_channels = source.first.channels

@@ -188,11 +188,12 @@ class _Lowering:
                 if read.tokens.any():
                     for edge in read.edges:
                         self._classify(edge, initial[edge.source, edge.outlet])
-                outlet = read.edges[0].outlet
                 most = self.frames + int(max(read.in_flight.max(), read.tokens.max()))
-                for number in np.unique(group_of[read.source]):
-                    for class_ in {self.classes.get(id(e), 0) for e in read.edges}:
-                        key = (int(number), outlet, class_)
+                outlets = np.unique(np.stack([group_of[read.source], read.outlet]), axis=1)
+                classes = {self.classes.get(id(edge), 0) for edge in read.edges}
+                for number, outlet in outlets.T.tolist():
+                    for class_ in classes:
+                        key = (number, outlet, class_)
                         need[key] = max(need.get(key, 0), most)
         for (number, outlet, class_), frames in need.items():
             group = groups[number]
@@ -275,7 +276,6 @@ class _Lowering:
         """Ring, plane and lane of every token that ``read`` needs, by (plane, slot, batch, part)."""
         clustering = self.clustering
         numbers = clustering.group_of[read.source]
-        outlet = read.edges[0].outlet
         whole = group.first.type.channels == "all"
         planes = clustering.groups[numbers[0]].first.channels if whole else group.planes
         # the channel that (plane, part) holds; a one-channel stream is broadcast
@@ -293,13 +293,15 @@ class _Lowering:
             if not source.collapsed:
                 slots = clustering.slot_of[read.source[here]]
             row = (slots[:, None] * self.batch + np.arange(self.batch)) * source.parts
-            ring[:, here] = self.ring_of.get((int(number), outlet, 0), -1)
+            for outlet in np.unique(read.outlet[here]).tolist():
+                there = here & (read.outlet == outlet)
+                ring[:, there] = self.ring_of.get((int(number), outlet, 0), -1)
             plane[:, here] = inner[:, None, None, :]
             lane[:, here] = row[None, :, :, None] + part[:, None, None, :]
         if self.classes:
             for slot, edge in enumerate(read.edges):
                 class_ = self.classes.get(id(edge), 0)
-                ring[:, slot] = self.ring_of[int(numbers[slot]), outlet, class_]
+                ring[:, slot] = self.ring_of[int(numbers[slot]), edge.outlet, class_]
         tokens = np.broadcast_to(read.tokens[None, :, None, None], shape)
         columns = [array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)]
         mode = "table" if group.archetype else self._mode(*columns, lanes, width)
