@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from amp import demo as demonstration
 from amp import files
+from amp import plot as draw
 from amp.errors import AmpError, BadFile, BadInput, BadValue
 from amp.pipeline import compile as compile_graph
 from amp.schedule import IPLS, starts
@@ -365,7 +368,7 @@ def _render(program: Program, arrays: Mapping[str, Array], frames: int) -> Resul
 
         def show(done: int, total: int) -> None:
             nonlocal bar, task
-            if bar is None and time.perf_counter() - begin > 0.5:
+            if bar is None and err.is_terminal and time.perf_counter() - begin > 0.5:
                 bar = stack.enter_context(Progress(*columns, console=err, transient=True))
                 task = bar.add_task("", total=total)
             if bar is not None:
@@ -411,34 +414,29 @@ def inspect_graph(
     schedule = _read_schedule(ipls, g, max_memory)
     start = starts(frozen)
     program = compile_graph(g, schedule)
-    kernel: dict[int, str] = {}
+    kernel: dict[int, list[str]] = {}
     for i, call in enumerate(program._bound.lowered.calls):
         for group in call.groups:
             for node in group.members:
-                kernel[node.index] = f"{i}: {call.lanes} lane(s) of width {call.width}"
+                kernel[node.index] = [str(i), str(call.lanes), str(call.width)]
     stage = {
         name: str(number)
         for number, some, _ in (schedule.walk() if schedule else ())
         for cohort in some.cohorts
         for name in cohort.members
     }
-    table = Table(title_justify="left", header_style="bold")
-    columns = ["node", "type", "channels", "reads", "start"]
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    columns = ["node", "type", "reads", "channels", "start"]
     columns += ["stage", "kernel"] if schedule else ["process"]
-    for column in columns:
-        table.add_column(
-            column, justify="right" if column in {"channels", "start", "stage"} else "left"
-        )
+    for column in [*columns, "lanes", "width"]:
+        left = column in {"node", "type", "reads"}
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for node in frozen.nodes[:rows]:
-        row = [
-            node.name,
-            node.kind,
-            str(node.channels),
-            _reads(node, frozen),
-            str(start[node.index]),
-        ]
+        row = [node.name, node.kind, _reads(node, frozen)]
+        row += [str(node.channels), str(start[node.index])]
         row += [stage.get(node.name, "")] if schedule else []
-        table.add_row(*(escape(_printable(cell)) for cell in [*row, kernel.get(node.index, "")]))
+        row += kernel.get(node.index, ["", "", ""])
+        table.add_row(*(escape(_printable(cell)) for cell in row))
     need = files.memory_estimate(g, schedule.block if schedule else 64)
     out.print(
         f"{len(frozen.nodes)} nodes, {len(frozen.source)} edges, batch {g.batch}; every node fires "
@@ -552,7 +550,7 @@ def _compare(
 
 
 def _print_comparison(g: Graph, timed: _Comparison) -> None:
-    table = Table(header_style="bold")
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for column in ("engine", "compiled", f"per block of {timed.block}", "middle half", "real time"):
         table.add_column(column, justify="left" if column == "engine" else "right")
     blocks = timed.frames / timed.block
@@ -586,16 +584,16 @@ def demo(
     pictures: Annotated[bool, typer.Option(help="Draw with Matplotlib.")] = True,
 ) -> None:
     """Make a phrase, play it through a graph under KPN and IPLS, compare, time, draw."""
-    from amp import demo as show
-
     _soundfile()
     output.mkdir(parents=True, exist_ok=True)
-    sound = show.phrase()
+    sound = demonstration.phrase()
     _write_sounds(
-        [_Sound("in", output / "input.wav", "WAV", "FLOAT")], {"in": sound}, show.SAMPLE_RATE
+        [_Sound("in", output / "input.wav", "WAV", "FLOAT")],
+        {"in": sound},
+        demonstration.SAMPLE_RATE,
     )
     sound = sound.astype(np.float32).astype(np.float64)  # what the file holds
-    _write_text(output / "graph.json", files.graph_to_json(show.graph()))
+    _write_text(output / "graph.json", files.graph_to_json(demonstration.graph()))
     g = _read_graph(output / "graph.json")
     schedule = plan_graph(g)
     _write_text(output / "ipls.json", schedule.to_json())
@@ -614,13 +612,11 @@ def demo(
 
 
 def _draw(g: Graph, schedule: IPLS, sound: Array, result: Result, output: Path) -> None:
-    from amp import plot
-
-    figures = {"graph.png": plot.graph(g), "signal.png": plot.signal(result)}
+    figures = {"graph.png": draw.graph(g), "signal.png": draw.signal(result)}
     for name, some in (("kpn.png", None), ("ipls.png", schedule)):
         program = compile_graph(g, some, timing=True)
         program.run({"guitar": sound})
-        figures[name] = plot.schedule(program)
+        figures[name] = draw.schedule(program)
     for name, figure in figures.items():
         figure.savefig(output / name)
     out.print(f"drew {', '.join(str(output / name) for name in figures)}")

@@ -23,6 +23,7 @@ the whole of it as JSON schema.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
@@ -292,8 +293,11 @@ def _decode(text: str | bytes) -> GraphFile:
 
 
 def _refusal(data: bytes, rule: str, path: str) -> BadFile:
-    """What is wrong with a file that is JSON but does not fit the schema."""
-    content = msgspec.json.decode(data)
+    """What is wrong with a file that does not fit the schema."""
+    try:
+        content = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return BadFile("a graph file is JSON", got=str(error))
     where, fix = path, ""
     if not isinstance(content, dict) or content.get("format") != "amp.graph":
         fix = 'a graph file starts with {"format": "amp.graph", "version": 1, ...'
@@ -302,13 +306,12 @@ def _refusal(data: bytes, rule: str, path: str) -> BadFile:
     elif content.get("version") != VERSION:
         fix = f"this amp reads version {VERSION}"
     elif found := re.match(r"\$\.nodes\[(\d+)\]", path):
-        node = content["nodes"][int(found[1])]
-        if isinstance(node, dict):
+        with contextlib.suppress(LookupError, TypeError, AttributeError):  # e.g. a key given twice
+            node = content["nodes"][int(found[1])]
             kinds: list[tuple[str, Any]] = [("inlets", Inflow), ("attrs", Attribute)]
             for part, kind in kinds:
                 if path.startswith(f"{found[0]}.{part}[...]"):
-                    name = _first_misfit(node[part], kind)
-                    where = path.replace("[...]", f".{name}", 1)
+                    where = path.replace("[...]", f".{_first_misfit(node[part], kind)}", 1)
             where = f"node {node.get('name')!r} ({node.get('type')}), {where}"
     return BadFile("a graph file fits its schema", got=rule, where=where, fix=fix)
 
@@ -470,8 +473,17 @@ class _Reader:
             self.loops[source, outlet] = stream
         if item.initial is None and not item.delay:
             return stream
-        initial = 0 if item.initial is None else self.array(item.initial, ".initial")
-        return edge(stream, delay=item.delay, initial=initial)
+        if item.initial is None:
+            return edge(stream, delay=item.delay)
+        shape = [self.file.batch, stream.channels]
+        if len(item.initial.shape) != 3 or item.initial.shape[:2] != shape:
+            self.path += ".initial.shape"
+            self.fail(
+                "initial tokens have shape (batch, channel, count)",
+                expected=f"[{shape[0]}, {shape[1]}, count]",
+                got=str(item.initial.shape),
+            )
+        return edge(stream, delay=item.delay, initial=self.array(item.initial, ".initial"))
 
     def constant(self, value: float | ArrayFile | ParamFile) -> Any:
         if isinstance(value, ParamFile):

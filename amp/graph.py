@@ -392,9 +392,7 @@ class Graph:
                 error.rule, expected=error.expected, got=error.got, where=where, fix=error.fix
             ) from None
         index = len(self.nodes)
-        signature = self._signatures.setdefault(
-            (kind.key, channels, *code), len(self._signatures)
-        )
+        signature = self._signatures.setdefault((kind.key, channels, *code), len(self._signatures))
         self.nodes.append(
             Node(index, name, kind, tuple(sources), tuple(edges), channels, signature, place)
         )
@@ -509,7 +507,9 @@ class Graph:
         if given is None:
             if inlet.default is None and not inlet.optional:
                 raise PortMismatch(
-                    f"inlet {inlet.name!r} is mandatory", got="nothing", fix=f"give {inlet.name}=..."
+                    f"inlet {inlet.name!r} is mandatory",
+                    got="nothing",
+                    fix=f"give {inlet.name}=...",
                 )
             return (None if inlet.default is None else np.float64(inlet.default)), None
         if isinstance(given, Stream | Tapped):

@@ -138,7 +138,7 @@ def graph(g: Graph) -> Figure:
     axes.set(xlim=(-0.55, depth - 0.45), ylim=(high + 0.45, low - 0.45))
     axes.axis("off")
     axes.set_title(
-        f"{len(nodes)} nodes, {len(frozen.source)} edges, {frozen.sample_rate:g} Hz, "
+        f"{_many(len(nodes), 'node')}, {_many(len(frozen.source), 'edge')}, {frozen.sample_rate:g} Hz, "
         f"batch {frozen.batch}",
         loc="left",
         fontsize=FONT + 1.5,
@@ -582,7 +582,7 @@ def signal(
     if not result:
         raise BadInput("a result to draw has at least one output")
     for name, array in result.items():
-        if np.ndim(array) != 3 or not 0 <= batch < array.shape[0] or not array.shape[2]:
+        if np.ndim(array) != 3 or 0 in array.shape or not 0 <= batch < array.shape[0]:
             raise BadInput(
                 "a signal to draw is an array (batch, channel, frame) that has this batch",
                 got=f"{name!r} of shape {np.shape(array)}, batch {batch}",

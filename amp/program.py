@@ -189,7 +189,10 @@ class Program:
         return Result(results, self.latency, self._about.sample_rate)
 
     def render(
-        self, inputs: Mapping[str, ArrayLike] | None = None, *, frames: int | None = None,
+        self,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        *,
+        frames: int | None = None,
         progress: Progress | None = None,
     ) -> Result:
         """Run offline: from a fresh state, drained, every output aligned with the inputs.
@@ -217,7 +220,7 @@ class Program:
             self._clock = 0
             for _, record in self._runner.records:
                 record[:] = 0
-    
+
     def _exclusive(self) -> threading.Lock:
         if self._lock.locked():
             raise ProgramBusy("a program is not changed while it runs")
@@ -383,7 +386,9 @@ class Program:
     def state(self) -> State:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
-            nodes, lines, edges = read_snapshot(self._bound, self._about.nodes, self._start, self._clock)
+            nodes, lines, edges = read_snapshot(
+                self._bound, self._about.nodes, self._start, self._clock
+            )
         return State(self._clock, self._about.fingerprint, nodes, lines, edges)
 
     def restore(self, state: State) -> None:
@@ -484,4 +489,3 @@ def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | 
                 fix="share one amp.Param, or choose another name",
             )
     return found
-

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from hypothesis import strategies as st
 
-from amp.schedule import IPLS, Cohort, Loop, Stage
+from amp.schedule import IPLS, Cohort, Loop, Stage, plan
 from amp.schedule.ipls import WIDTHS
 from timed_reference import start_clocks
 
@@ -117,9 +117,11 @@ class _Scheduler:
 
 @st.composite
 def schedules(draw: st.DrawFn, graph: Graph) -> IPLS:
-    """A legal schedule; the wilder, the further from what `amp.plan` would make."""
+    """A legal schedule; the wilder, the further from what `amp.plan` makes."""
     some = st.sampled_from((1, 2, 3, 8, 16, 64, 128, 256))
     block = draw(st.one_of(some, st.integers(1, 300)))
+    if draw(st.integers(0, 5)) == 5:
+        return plan(graph, block, draw(st.sampled_from(WIDTHS)))
     rng = random.Random(draw(st.integers(0, 1 << 16)))
     maker = _Scheduler(graph.freeze().nodes, rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
     return IPLS(block, maker.items(list(range(len(graph.nodes))), block), graph.fingerprint())
@@ -129,3 +131,30 @@ def splits(frames: int) -> st.SearchStrategy[list[int]]:
     """Pieces, each of at least one frame, that add up to ``frames``."""
     cuts = st.sets(st.integers(1, frames - 1), max_size=6)
     return cuts.map(lambda at: np.diff([0, *sorted(at), frames]).tolist())
+
+
+def moved(plan: IPLS, seed: int) -> IPLS:
+    """``plan`` with one node taken out and put elsewhere, legal or not."""
+    rng = random.Random(seed)
+    counts = [len(stage.cohorts) for _, stage, _ in plan.walk()]
+    places = [(s, c) for s, count in enumerate(counts) for c in range(count)]
+    stages = [stage for _, stage, _ in plan.walk()]
+    source, number = rng.choice(places)
+    cohort = stages[source].cohorts[number]
+    name = rng.choice(cohort.members)
+    target = rng.randrange(len(stages))
+    counter = iter(range(len(stages)))
+
+    def rebuild(item: Item) -> Item:
+        if isinstance(item, Loop):
+            return Loop(item.block, tuple(map(rebuild, item.stages)))
+        here = next(counter)
+        cohorts = [
+            Cohort(c.type, tuple(m for m in c.members if m != name), c.width) for c in item.cohorts
+        ]
+        cohorts = [c for c in cohorts if c.members]
+        if here == target:
+            cohorts.append(Cohort(cohort.type, (name,), cohort.width))
+        return Stage(tuple(cohorts))
+
+    return IPLS(plan.block, tuple(map(rebuild, plan.stages)), plan.graph)

@@ -65,6 +65,7 @@ class Case:
 
     graph: amp.Graph
     inputs: dict[str, int]
+    heard: dict[str, Stream | Tapped]
     seed: int
 
     def arrays(self, frames: int) -> dict[str, Array]:
@@ -123,7 +124,7 @@ class _Maker:
         style = self.pick("plain", "plain", "plain", "delay", "tokens", "both")
         if style == "plain":
             return stream
-        delay = self.pick(1, 2, 7, 40, 130) if style != "tokens" else 0
+        delay = self.pick(1, 2, 7, 40, 75) if style != "tokens" else 0
         return amp.edge(
             stream, delay=delay, initial=self.initial(stream.channels) if style != "delay" else 0
         )
@@ -315,6 +316,7 @@ def cases(draw: st.DrawFn) -> Case:
     heard = [s for s in m.streams if (s.node, s.outlet) not in read]
     if draw(st.booleans()):  # nodes that nobody hears are nodes too
         heard = [m.streams[-1], *(m.stream() for _ in range(draw(st.integers(0, 2))))]
-    for i, stream in enumerate(heard):
-        m.graph.output(f"out{i}", m.tap(stream))
-    return Case(m.graph, m.inputs, draw(st.integers(0, 1 << 16)))
+    outputs = {f"out{i}": m.tap(stream) for i, stream in enumerate(heard)}
+    for name, tapped in outputs.items():
+        m.graph.output(name, tapped)
+    return Case(m.graph, m.inputs, outputs, draw(st.integers(0, 1 << 16)))

@@ -90,9 +90,7 @@ class BoundCall:
         self.layout = Words.of(kernel)
         tiles, width = call.tiles, call.width
         self.state_at = arena.reserve(8 * tiles * width * len(kernel.states))
-        self.line_frames = [
-            1 << int(length).bit_length() for length in call.code.line_lengths
-        ]
+        self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
         self.line_strides = [8 * width * n + _ALIGN for n in self.line_frames]
         self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
         self._frames = frames

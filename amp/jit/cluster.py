@@ -337,7 +337,11 @@ class Clustering:
             numbers = np.unique(self.group_of[read.source])
             if read.plain and len(numbers) == 1 and numbers[0] >= 0:
                 item = self._item_of[numbers[0]]
-                if item.level == self._level and isinstance(item, Cluster) and item.index not in seen:
+                if (
+                    item.level == self._level
+                    and isinstance(item, Cluster)
+                    and item.index not in seen
+                ):
                     seen.add(item.index)
                     yield item
 
@@ -489,11 +493,16 @@ class Clustering:
         a, b = home.head, other.head
         if len(home.groups) + len(other.groups) > MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
-        if a.wide or b.wide or (a.slots, a.parts, a.start, a.width) != (
-            b.slots,
-            b.parts,
-            b.start,
-            b.width,
+        if (
+            a.wide
+            or b.wide
+            or (a.slots, a.parts, a.start, a.width)
+            != (
+                b.slots,
+                b.parts,
+                b.start,
+                b.width,
+            )
         ):
             return "their lanes do not match one to one"
         if home.before >> other.index & 1 or other.before >> home.index & 1:

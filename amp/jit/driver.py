@@ -91,7 +91,9 @@ def in_blocks(
     b.position_at_end(after)
 
 
-def fire(module: ir.Module, b: ir.IRBuilder, record: ir.Value, frames: ir.Value, *, timing: bool) -> None:
+def fire(
+    module: ir.Module, b: ir.IRBuilder, record: ir.Value, frames: ir.Value, *, timing: bool
+) -> None:
     """Emit the call of ``record``'s kernel; with timing, count cycles, firings and frames."""
     kernel = word(b, record, FUNCTION, _PTR)
     arguments = [word(b, record, WORDS, _PTR), frames]
@@ -124,9 +126,7 @@ def typed(address: ir.Value, kind: ir.FunctionType = KERNEL_TYPE) -> ir.Value:
     return _Callee(address, kind)
 
 
-def _build_steps(
-    module: ir.Module, steps: ir.Function, task: ir.Function, *, timing: bool
-) -> None:
+def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, timing: bool) -> None:
     first, count, clock, frames = steps.args
     b = ir.IRBuilder(steps.append_basic_block("entry"))
     blocks = {
@@ -172,9 +172,7 @@ def _build_steps(
     b.store(word(b, record, TABLE), shared)
     b.store(clock, offset(b, shared, integer(8)))
     b.store(frames, offset(b, shared, integer(16)))
-    run = typed(
-        word(b, record, POOL_RUN, _PTR), ir.FunctionType(_VOID, [_PTR, _PTR, _PTR, _I64])
-    )
+    run = typed(word(b, record, POOL_RUN, _PTR), ir.FunctionType(_VOID, [_PTR, _PTR, _PTR, _I64]))
     b.call(run, [word(b, record, POOL, _PTR), task, shared, word(b, record, CHILDREN)])
     fork_end = b.block
     b.branch(blocks["next"])

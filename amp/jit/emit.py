@@ -139,9 +139,7 @@ class _Emitter:
         self.lanes = word(b, self.args, w.LANES)
         if self.kernel.archetype:
             sides = (("in", self.kernel.inlets), ("out", self.kernel.outlets))
-            self.archetype_tables = {
-                side: b.alloca(_PTR, ports[0].planes) for side, ports in sides
-            }
+            self.archetype_tables = {side: b.alloca(_PTR, ports[0].planes) for side, ports in sides}
         sums = [i for i, port in enumerate(self.kernel.outlets) if port.mode == "sum"]
         for port in sums:
             self._clear_sum(b, port)
@@ -244,9 +242,7 @@ class _Emitter:
         ]
         kinds = [_F64 if slot.type == "f64" else _I64 for slot in kernel.states]
         states = [b.alloca(self.vector(kind)) for kind in kinds]
-        places = [
-            offset(b, self.states, integer(8 * width * i)) for i in range(len(kernel.states))
-        ]
+        places = [offset(b, self.states, integer(8 * width * i)) for i in range(len(kernel.states))]
         for state, at, kind in zip(states, places, kinds, strict=True):
             b.store(self.load(b, at, kind), state)
         given = b.alloca(self.vector(_F64))  # what each lane gave at the step before
@@ -398,7 +394,9 @@ class _Emitter:
     def _entries(self, b: ir.IRBuilder, table: ir.Value, plane: int, lane: ir.Value) -> list[Any]:
         """The words of a table's entry for one lane of this tile."""
         padded = b.mul(self.tiles, integer(self.width))
-        row = b.add(b.mul(padded, integer(plane)), b.add(b.mul(self.tile, integer(self.width)), lane))
+        row = b.add(
+            b.mul(padded, integer(plane)), b.add(b.mul(self.tile, integer(self.width)), lane)
+        )
         at = offset(b, table, b.mul(row, integer(8 * w.ENTRY_WORDS)))
         kinds = {w.ENTRY_BASE: _PTR}
         return [word(b, at, i, kinds.get(i, _I64)) for i in range(w.ENTRY_WORDS)]
@@ -463,10 +461,12 @@ class _Emitter:
         size = min(self.width, 8)
         if size < 4:
             return integer(0)
-        entries = [
-            self._entries(b, table, plane, integer(lane)) for lane in range(self.width)
-        ]
-        flat = ir.Constant(_I1, 1) if count is None else b.icmp_signed("==", count, integer(self.width))
+        entries = [self._entries(b, table, plane, integer(lane)) for lane in range(self.width)]
+        flat = (
+            ir.Constant(_I1, 1)
+            if count is None
+            else b.icmp_signed("==", count, integer(self.width))
+        )
         for _, mask, _, stride in entries:
             flat = b.and_(flat, b.icmp_signed("==", mask, integer(-1)))
             flat = b.and_(flat, b.icmp_signed("==", stride, integer(8)))
@@ -524,7 +524,9 @@ class _Emitter:
         numbers = b.add(self.splat(b, lane), iota)
         self._exists = b.icmp_signed("<", numbers, self.splat(b, self.lanes))
         # every sum of one kernel runs over the same members, so its rows have one length
-        row = b.mul(word(b, self.args, self.words.outlet(ports[0]) + w.SUM_LANES), integer(w.SUM_ORDER))
+        row = b.mul(
+            word(b, self.args, self.words.outlet(ports[0]) + w.SUM_LANES), integer(w.SUM_ORDER)
+        )
         for chunk in range(0, self.width, w.SUM_ORDER):
             place = b.urem(b.add(lane, integer(chunk)), row)
             self._sum_places.append(b.mul(place, integer(8)))

@@ -83,7 +83,9 @@ def native(
     imports
         Addresses of the functions that the module calls by name.
     """
-    key = hashlib.blake2b(f"{_environment()}\n{symbol}\n{text}".encode(), digest_size=20).hexdigest()
+    key = hashlib.blake2b(
+        f"{_environment()}\n{symbol}\n{text}".encode(), digest_size=20
+    ).hexdigest()
     found = _loaded.get(key)
     if found is not None:
         Statistics.from_memory += 1

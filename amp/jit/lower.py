@@ -131,9 +131,7 @@ def lower(
 
 
 class _Lowering:
-    def __init__(
-        self, clustering: Clustering, frames: int, batch: int, sample_rate: float
-    ) -> None:
+    def __init__(self, clustering: Clustering, frames: int, batch: int, sample_rate: float) -> None:
         self.clustering, self.nodes = clustering, clustering.nodes
         self.frames, self.batch, self.sample_rate = frames, batch, sample_rate
         self.rings: list[Ring] = []
@@ -200,9 +198,7 @@ class _Lowering:
             lanes = (1 if group.collapsed else group.slots) * self.batch * group.parts
             width = tile_width(lanes, group.width)
             self.ring_of[number, outlet, class_] = len(self.rings)
-            self.rings.append(
-                Ring(group.planes, lanes, width, 1 << (frames - 1).bit_length())
-            )
+            self.rings.append(Ring(group.planes, lanes, width, 1 << (frames - 1).bit_length()))
         for (source, outlet), classes in initial.items():
             for class_, tokens in enumerate(classes):
                 group = groups[group_of[source]]
@@ -262,7 +258,16 @@ class _Lowering:
             modes = [(ins[k].mode, len(ins[k].ring)) for kind, k, _ in mine if kind == "port"]
             outlets = [(outlet, out.mode) for outlet, out in stores]
             shape.append(
-                (group.signature, group.parts, group.wide, tuple(mine), tuple(modes), str(outlets), group.archetype, group.skewed)
+                (
+                    group.signature,
+                    group.parts,
+                    group.wide,
+                    tuple(mine),
+                    tuple(modes),
+                    str(outlets),
+                    group.archetype,
+                    group.skewed,
+                )
             )
         key = (tuple(order), *shape)
         code = self.traced.get(key)
@@ -445,7 +450,9 @@ def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:
     return [b.slot(f"{name}.{channel}") for channel in range(count)]
 
 
-def _arguments(b: Trace, node: Node, streams: list[list[Value]], pick: Any, constant: Any) -> list[Any]:
+def _arguments(
+    b: Trace, node: Node, streams: list[list[Value]], pick: Any, constant: Any
+) -> list[Any]:
     """What ``forward`` gets for each inlet: a value, a list, or None."""
     remaining = iter(streams)
     arguments: list[Any] = []

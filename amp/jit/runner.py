@@ -43,12 +43,8 @@ class IplsRunner:
             self._tables.append(table)
             self._steps[row, driver.TABLE] = table.ctypes.data
         self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
-        self._code = native(
-            "run", f"driver {timing}", lambda: driver.build_driver(timing=timing)
-        )
-        kind = ctypes.CFUNCTYPE(
-            None, ctypes.c_void_p, *[ctypes.c_int64] * 4
-        )
+        self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 4)
         self._run = kind(self._code.address)
 
     def run(self, clock: int, frames: int) -> None:
@@ -170,9 +166,7 @@ class KpnRunner:
         self.records = [
             (str(call.call), row[_TIMERS]) for call, row in zip(calls, self._processes, strict=True)
         ]
-        self._code = native(
-            "run", f"kpn {timing}", lambda: kpn.build_scheduler(timing=timing)
-        )
+        self._code = native("run", f"kpn {timing}", lambda: kpn.build_scheduler(timing=timing))
         kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
         self._run = kind(self._code.address)
 

@@ -30,6 +30,11 @@ class Gain(NodeType):
         return b.mul(gain, x)
 
     def reference(
-        self, sample_rate: float, frames: int, *, input: NDArray[np.float64], gain: NDArray[np.float64]
+        self,
+        sample_rate: float,
+        frames: int,
+        *,
+        input: NDArray[np.float64],
+        gain: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         return gain * input

@@ -124,9 +124,7 @@ def _common_block(plan: IPLS, mine: tuple[int, ...], theirs: tuple[int, ...]) ->
     return block
 
 
-def _late(
-    source: Node, consumer: Node, stages: tuple[int, int], tokens: tuple[int, int]
-) -> str:
+def _late(source: Node, consumer: Node, stages: tuple[int, int], tokens: tuple[int, int]) -> str:
     mine, theirs = stages
     have, block = tokens
     place = "in the same stage as" if mine == theirs else "before"

@@ -100,9 +100,7 @@ def _refuse_deadlock(nodes: list[Node], stuck: set[int]) -> None:
     path: list[int] = []
     while index not in path:  # every stuck node waits for a stuck node
         path.append(index)
-        index = next(
-            e.source for e in nodes[index].edges if not e.tokens and e.source in stuck
-        )
+        index = next(e.source for e in nodes[index].edges if not e.tokens and e.source in stuck)
     cycle = path[path.index(index) :][::-1]
     raise Deadlock(
         "a cycle holds at least one initial token, or no node of it can ever fire",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -25,7 +26,7 @@ def around(sample: amp.NodeType) -> amp.Graph:
     """A graph of ``sample`` alone, batch 2."""
     g = amp.Graph(44_100, batch=2)
     kind = type(sample)
-    given = {}
+    given: dict[str, Any] = {}
     for inlet in kind.inlets:
         if inlet.name not in sample.given and inlet.default is None and not inlet.optional:
             channels = inlet.channels or 1
@@ -267,7 +268,7 @@ REFUSALS: list[tuple[str, Any, list[str]]] = [
     (
         "nodes.1.inlets.input",
         edge_from("x", initial=array([1, 2, 3], fill=0.0)),
-        [LOW + ".inlets.input", "expected: (1, 1, count)", "got: (1, 2, 3)"],
+        [LOW + ".inlets.input.initial", "expected: [1, 1, count]", "got: [1, 2, 3]"],
     ),
     (
         "nodes.1.inlets.input",
@@ -295,7 +296,17 @@ def test_the_document_of_the_refusals_is_legal() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '"amp"', "[" * 100_000, b"\xff\xfe", '{"format": "amp.graph"}', "\ud800"],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"amp"',
+        "[" * 100_000,
+        b"\xff\xfe",
+        '{"format": "amp.graph"}',
+        "\ud800",
+    ],
 )
 def test_what_is_not_a_graph_file_is_refused(text: str | bytes) -> None:
     with pytest.raises(BadFile, match="a graph file"):
@@ -391,10 +402,8 @@ def test_spoilt_bytes_are_refused_and_never_crash() -> None:
         spoilt = bytearray(text)
         for at in random.integers(0, len(text), 3):
             spoilt[at] = int(random.integers(32, 127))
-        try:
+        with contextlib.suppress(BadFile):  # a digit of a number may well be another
             amp.graph_from_json(bytes(spoilt))
-        except BadFile as error:
-            assert str(error)
 
 
 def test_schema_and_reader_agree() -> None:
