@@ -47,7 +47,7 @@ pytest: install  ## tests, doctests, and the code in README and docs
 	$(BIN)/pytest
 
 bench: $(VENV)/.peers  ## measure, beside the peers
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks
 
 fuzz: install  ## random graphs and schedules, many of them
 	$(BIN)/pytest tests/props --hypothesis-profile=fuzz

@@ -48,6 +48,8 @@ app = typer.Typer(
     help="Signal-processing graphs as native code.",
 )
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out = Console(highlight=False, soft_wrap=True, width=160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FAILED, STOPPED = 2, 130
@@ -425,12 +427,14 @@ def inspect_graph(
         for cohort in some.cohorts
         for name in cohort.members
     }
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     columns = ["node", "type", "reads", "channels", "start"]
     columns += ["stage", "kernel"] if schedule else ["process"]
     for column in [*columns, "lanes", "width"]:
         left = column in {"node", "type", "reads"}
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
+        table.add_column(
+            column, justify="left" if left else "right", overflow="fold", no_wrap=not left
+        )
     for node in frozen.nodes[:rows]:
         row = [node.name, node.kind, _reads(node, frozen)]
         row += [str(node.channels), str(start[node.index])]

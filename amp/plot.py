@@ -117,14 +117,18 @@ def graph(g: Graph) -> Figure:
             wires[key4] = (source, target, nodes[edge.source].channels)
     boxes = list({id(box): box for box in box_of.values()}.values())
     routes = []
+    lanes: dict[tuple[int, int, int, bool, int], _Box] = {}  # wires of one stream share their way
     for (_, _, tokens, delay), (source, target, channels) in wires.items():
-        bends = _bends(source, target)
+        bends = [
+            lanes.setdefault((id(source), tokens, delay, turns, layer), _Box(layer))
+            for turns, layer in _bends(source, target)
+        ]
         chain = [source, *bends, target]
         for a, b in itertools.pairwise(chain):
             a.beside.append(b)
             b.beside.append(a)
-        boxes += bends
         routes.append((chain, tokens, delay, channels))
+    boxes += lanes.values()
     _place(boxes)
     low, high = min(b.y for b in boxes), max(b.y for b in boxes)
     depth = 1 + max(b.layer for b in boxes)
@@ -191,11 +195,11 @@ def _layers(nodes: list[Node]) -> list[int]:
     return layer
 
 
-def _bends(source: _Box, target: _Box) -> list[_Box]:
-    """Places that a wire passes between its ends; a wire that turns back passes its ends too."""
+def _bends(source: _Box, target: _Box) -> list[tuple[bool, int]]:
+    """Layers that a wire passes between its ends; one that turns back passes theirs too."""
     if target.layer > source.layer:
-        return [_Box(i) for i in range(source.layer + 1, target.layer)]
-    return [_Box(i) for i in range(source.layer, target.layer - 1, -1)]
+        return [(False, i) for i in range(source.layer + 1, target.layer)]
+    return [(True, i) for i in range(source.layer, target.layer - 1, -1)]
 
 
 def _place(boxes: list[_Box]) -> None:
@@ -213,13 +217,11 @@ def _place(boxes: list[_Box]) -> None:
     for sweep in range(24):
         for number in numbers if sweep % 2 == 0 else reversed(numbers):
             some = layers[number]
-            wish = {id(b): _wish(b) for b in some}
+            wish = {id(b): float(np.mean([n.y for n in b.beside])) for b in some if b.beside}
+            last = max(wish.values(), default=0.0) + 1.0  # what has no neighbours stands below
+            wish = {id(b): wish.get(id(b), last) for b in some}
             some.sort(key=lambda b: wish[id(b)])
             _spread(some, [wish[id(b)] for b in some])
-
-
-def _wish(box: _Box) -> float:
-    return float(np.mean([b.y for b in box.beside])) if box.beside else box.y
 
 
 def _spread(column: list[_Box], wish: list[float]) -> None:
@@ -405,8 +407,8 @@ def schedule(program: Program) -> Figure:
         kernels.append(
             _Kernel(f"{len(rest)} more", 0, 0, [], sum(k.seconds for k in rest), len(rest))
         )
-    stages = [] if plan is None else [stage for _, stage, _ in plan.walk()][:40]
-    tallest = min(12, max((len(s.cohorts) for s in stages), default=0))
+    stages = [] if plan is None else [(stage, path) for _, stage, path in plan.walk()][:40]
+    tallest = min(12, max((len(s.cohorts) for s, _ in stages), default=0))
     heights = [0.3 * tallest + 0.5, 0.62 * len(kernels) + 1.0]
     width = max(10.0, 0.92 * len(stages) + 1.0)
     if not stages:
@@ -416,7 +418,8 @@ def schedule(program: Program) -> Figure:
     figure = _figure(width, sum(heights) + 0.4)
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     kernel_of = {name: i for i, kernel in enumerate(kernels) for name in kernel.members}
-    _draw_stages(upper, stages, kernel_of, tallest)
+    _draw_stages(upper, [stage for stage, _ in stages], kernel_of, tallest)
+    _draw_loops(upper, [_loop_block(program, path) for _, path in stages], tallest)
     _draw_times(lower, kernels, block, program)
     return figure
 
@@ -497,6 +500,35 @@ def _draw_stages(axes: Axes, stages: Sequence[Any], kernel_of: dict[str, int], t
     axes.set_title(
         "Stages in order; a colour is one kernel", loc="left", fontsize=FONT + 1, color=INK
     )
+
+
+def _loop_block(program: Program, path: tuple[int, ...]) -> int:
+    """Block of the innermost loop that a stage is in; 0 outside of loops."""
+    block, items = 0, program.schedule.stages if program.schedule else ()
+    for i in path[:-1]:
+        loop: Any = items[i]
+        block, items = loop.block, loop.stages
+    return block
+
+
+def _draw_loops(axes: Axes, blocks: list[int], tall: int) -> None:
+    x = 0
+    for block, run in itertools.groupby(blocks):
+        count = len(list(run))
+        if block:
+            axes.plot([x + 0.04, x + count - 0.04], [tall + 0.1] * 2, color=LOOP, linewidth=1.6)
+            axes.text(
+                x + count / 2,
+                tall + 0.2,
+                f"loop of block {block}",
+                fontsize=FONT - 1.5,
+                color=LOOP,
+                ha="center",
+                va="top",
+            )
+        x += count
+    if any(blocks):
+        axes.set_ylim(tall + 0.95, 0)
 
 
 def _draw_times(axes: Axes, kernels: list[_Kernel], block: int, program: Program) -> None:
@@ -641,8 +673,8 @@ def _decibels(value: float) -> str:
 def _draw_spectrogram(axes: Axes, x: NDArray[np.float64], rate: float) -> Any:
     size = int(min(2048, max(64, 1 << (max(2, len(x) // 8)).bit_length())))
     hop = max(size // 8, -(-len(x) // 1200))
-    padded = np.concatenate([np.zeros(size // 2), x, np.zeros(size)])
-    count = max(1, (len(x) - 1) // hop + 1)
+    padded = np.concatenate([np.zeros(size // 2), x, np.zeros(size + 2 * hop)])
+    count = (len(x) - 1) // hop + 2
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[: count * hop : hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(size), axis=1)) ** 2
     bins = np.fft.rfftfreq(size, 1 / rate)

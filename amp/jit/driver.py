@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from amp.jit.emit import KERNEL_TYPE, integer, offset, word
+from amp.jit.llvm import (
+    I32,
+    I64,
+    PTR,
+    VOID,
+    function_named,
+    integer,
+    larger,
+    offset,
+    smaller,
+    typed,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +34,6 @@ BLOCK, BODY = 1, 2  # of a loop
 CHILDREN, TABLE, POOL, POOL_RUN = 1, 3, 4, 5  # of a fork, which also has BODY
 CALL, LOOP, FORK = range(3)
 
-_I32, _I64, _PTR, _VOID = ir.IntType(32), ir.IntType(64), ir.PointerType(), ir.VoidType()
 _FLUSH = 0x8040
 """Flush-to-zero and denormals-are-zero in the x86 control word."""
 
@@ -30,14 +41,14 @@ _FLUSH = 0x8040
 def build_driver(*, timing: bool) -> ir.Module:
     """Module with ``run(i64* steps, i64 count, i64 block, i64 clock, i64 frames)``."""
     module = ir.Module(name="driver")
-    kind = ir.FunctionType(_VOID, [_PTR, _I64, _I64, _I64])
+    kind = ir.FunctionType(VOID, [PTR, I64, I64, I64])
     steps = ir.Function(module, kind, "steps")
     steps.linkage = "internal"
-    task = ir.Function(module, ir.FunctionType(_VOID, [_PTR, _I64]), "task")
+    task = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "task")
     task.linkage = "internal"
     _build_steps(module, steps, task, timing=timing)
     _build_task(task, steps)
-    run = ir.Function(module, ir.FunctionType(_VOID, [_PTR, _I64, _I64, _I64, _I64]), "run")
+    run = ir.Function(module, ir.FunctionType(VOID, [PTR, I64, I64, I64, I64]), "run")
     first, count, block, clock, frames = run.args
     b = ir.IRBuilder(run.append_basic_block("entry"))
     with_flushed_denormals(
@@ -58,12 +69,12 @@ def with_flushed_denormals(module: ir.Module, b: ir.IRBuilder, body: Callable[[]
     if not is_x86():
         body()
         return
-    kind = ir.FunctionType(_VOID, [_PTR])
+    kind = ir.FunctionType(VOID, [PTR])
     save = ir.Function(module, kind, "llvm.x86.sse.stmxcsr")
     restore = ir.Function(module, kind, "llvm.x86.sse.ldmxcsr")
-    theirs, ours = b.alloca(_I32), b.alloca(_I32)
+    theirs, ours = b.alloca(I32), b.alloca(I32)
     b.call(save, [theirs])
-    b.store(b.or_(b.load(theirs, typ=_I32), ir.Constant(_I32, _FLUSH)), ours)
+    b.store(b.or_(b.load(theirs, typ=I32), ir.Constant(I32, _FLUSH)), ours)
     b.call(restore, [ours])
     body()
     b.call(restore, [theirs])
@@ -80,12 +91,12 @@ def in_blocks(
     head, inside, after = (b.append_basic_block(f"block.{p}") for p in ("head", "do", "end"))
     b.branch(head)
     b.position_at_end(head)
-    at = b.phi(_I64)
+    at = b.phi(I64)
     at.add_incoming(integer(0), before)
     b.cbranch(b.icmp_signed("<", at, frames), inside, after)
     b.position_at_end(inside)
     rest = b.sub(frames, at)
-    body(at, b.select(b.icmp_signed("<", rest, block), rest, block))
+    body(at, smaller(b, rest, block))
     at.add_incoming(b.add(at, block), b.block)
     b.branch(head)
     b.position_at_end(after)
@@ -95,35 +106,19 @@ def fire(
     module: ir.Module, b: ir.IRBuilder, record: ir.Value, frames: ir.Value, *, timing: bool
 ) -> None:
     """Emit the call of ``record``'s kernel; with timing, count cycles, firings and frames."""
-    kernel = word(b, record, FUNCTION, _PTR)
-    arguments = [word(b, record, WORDS, _PTR), frames]
+    kernel = word(b, record, FUNCTION, PTR)
+    arguments = [word(b, record, WORDS, PTR), frames]
     if not timing:
         b.call(typed(kernel), arguments)
         return
-    kind = ir.FunctionType(_I64, [])
+    kind = ir.FunctionType(I64, [])
     name = "llvm.readcyclecounter"
-    counter = module.globals.get(name) or ir.Function(module, kind, name)
+    counter = function_named(module, name, kind)
     before = b.call(counter, [])
     b.call(typed(kernel), arguments)
     spent = b.sub(b.call(counter, []), before)
     for index, more in ((CYCLES, spent), (FIRINGS, integer(1)), (FRAMES, frames)):
         b.store(b.add(word(b, record, index), more), offset(b, record, integer(8 * index)))
-
-
-class _Callee(ir.Value):
-    """An address that is called as a kernel."""
-
-    def __init__(self, value: ir.Value, kind: ir.FunctionType) -> None:
-        self.value, self.function_type = value, kind
-        self.type = ir.PointerType()
-
-    def get_reference(self) -> str:
-        return self.value.get_reference()
-
-
-def typed(address: ir.Value, kind: ir.FunctionType = KERNEL_TYPE) -> ir.Value:
-    """``address`` as a function of type ``kind``."""
-    return _Callee(address, kind)
 
 
 def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, timing: bool) -> None:
@@ -136,7 +131,7 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
     entry = b.block
     b.branch(blocks["head"])
     b.position_at_end(blocks["head"])
-    i = b.phi(_I64, "i")
+    i = b.phi(I64, "i")
     i.add_incoming(integer(0), entry)
     b.cbranch(b.icmp_signed("<", i, count), blocks["step"], blocks["end"])
     b.position_at_end(blocks["step"])
@@ -168,17 +163,17 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
 
     b.position_at_end(blocks["fork"])
     forked = word(b, record, BODY)
-    shared = b.alloca(_I64, 3)
+    shared = b.alloca(I64, 3)
     b.store(word(b, record, TABLE), shared)
     b.store(clock, offset(b, shared, integer(8)))
     b.store(frames, offset(b, shared, integer(16)))
-    run = typed(word(b, record, POOL_RUN, _PTR), ir.FunctionType(_VOID, [_PTR, _PTR, _PTR, _I64]))
-    b.call(run, [word(b, record, POOL, _PTR), task, shared, word(b, record, CHILDREN)])
+    run = typed(word(b, record, POOL_RUN, PTR), ir.FunctionType(VOID, [PTR, PTR, PTR, I64]))
+    b.call(run, [word(b, record, POOL, PTR), task, shared, word(b, record, CHILDREN)])
     fork_end = b.block
     b.branch(blocks["next"])
 
     b.position_at_end(blocks["next"])
-    skipped = b.phi(_I64)
+    skipped = b.phi(I64)
     for block, value in (
         (call_end, integer(0)),
         (blocks["fire"], integer(0)),
@@ -196,14 +191,13 @@ def _build_task(task: ir.Function, steps: ir.Function) -> None:
     """One branch of a fork: entry ``index`` of its table is (first step, number of steps)."""
     shared, index = task.args
     b = ir.IRBuilder(task.append_basic_block("entry"))
-    entry = offset(b, word(b, shared, 0, _PTR), b.mul(index, integer(16)))
+    entry = offset(b, word(b, shared, 0, PTR), b.mul(index, integer(16)))
     b.call(
-        steps, [word(b, entry, 0, _PTR), word(b, entry, 1), word(b, shared, 1), word(b, shared, 2)]
+        steps, [word(b, entry, 0, PTR), word(b, entry, 1), word(b, shared, 1), word(b, shared, 2)]
     )
     b.ret_void()
 
 
 def _fired(b: ir.IRBuilder, clock: ir.Value, start: ir.Value) -> ir.Value:
     """Firings of a node until ``clock``."""
-    count = b.sub(clock, start)
-    return b.select(b.icmp_signed(">", count, integer(0)), count, integer(0))
+    return larger(b, b.sub(clock, start), integer(0))

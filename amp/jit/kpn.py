@@ -9,12 +9,25 @@ the cost of a firing does not depend on the size of the network. Order is decide
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llvmlite import ir
 
 from amp.jit import words as w
-from amp.jit.driver import CYCLES, FIRINGS, FRAMES, FUNCTION, START, WORDS, fire
-from amp.jit.driver import with_flushed_denormals
-from amp.jit.emit import integer, loop, offset, word
+from amp.jit.driver import (
+    CYCLES,
+    FIRINGS,
+    FRAMES,
+    FUNCTION,
+    START,
+    WORDS,
+    fire,
+    with_flushed_denormals,
+)
+from amp.jit.llvm import I64, PTR, VOID, integer, larger, loop, offset, smaller, word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # words of a process; FUNCTION, WORDS, START, CYCLES, FIRINGS, FRAMES are those of a call
 PROCESS_WORDS = 16
@@ -30,43 +43,41 @@ CAPACITY = VISIBLE_FROM
 NETWORK_WORDS = 8
 PROCESSES, COUNT, QUEUE, QUEUE_MASK, HEAD, TAIL = range(6)
 
-_I64, _PTR = ir.IntType(64), ir.PointerType()
-
 
 def build_scheduler(*, timing: bool) -> ir.Module:
     """Module with ``i64 run(i64* network, i64 clock)``, which returns how many processes are stuck."""
     module = ir.Module(name="kpn")
-    ready = ir.Function(module, ir.FunctionType(_I64, [_PTR, _I64]), "ready")
-    wake = ir.Function(module, ir.FunctionType(ir.VoidType(), [_PTR, _I64]), "wake")
+    ready = ir.Function(module, ir.FunctionType(I64, [PTR, I64]), "ready")
+    wake = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "wake")
     for function in (ready, wake):
         function.linkage = "internal"
     _build_ready(ready)
     _build_wake(wake)
-    run = ir.Function(module, ir.FunctionType(_I64, [_PTR, _I64]), "run")
+    run = ir.Function(module, ir.FunctionType(I64, [PTR, I64]), "run")
     network, clock = run.args
     b = ir.IRBuilder(run.append_basic_block("entry"))
-    stuck = b.alloca(_I64)
+    stuck = b.alloca(I64)
     b.store(integer(0), stuck)
     count = word(b, network, COUNT)
 
     def body() -> None:
-        loop(b, count, "start", lambda i: b.call(wake, [network, i]) and None)
+        loop(b, count, "start", lambda i: b.call(wake, [network, i]))
         _build_firing(module, b, network, clock, ready, wake, timing=timing)
 
         def check(i: ir.Value) -> None:
             process = _process(b, network, i)
             left = b.icmp_signed(">", _left(b, process, clock), integer(0))
-            b.store(b.add(b.load(stuck, typ=_I64), b.zext(left, _I64)), stuck)
+            b.store(b.add(b.load(stuck, typ=I64), b.zext(left, I64)), stuck)
 
         loop(b, count, "check", check)
 
     with_flushed_denormals(module, b, body)
-    b.ret(b.load(stuck, typ=_I64))
+    b.ret(b.load(stuck, typ=I64))
     return module
 
 
 def _process(b: ir.IRBuilder, network: ir.Value, index: ir.Value) -> ir.Value:
-    first = word(b, network, PROCESSES, _PTR)
+    first = word(b, network, PROCESSES, PTR)
     return offset(b, first, b.mul(index, integer(8 * PROCESS_WORDS)))
 
 
@@ -76,29 +87,26 @@ def _fired(b: ir.IRBuilder, words: ir.Value) -> ir.Value:
 
 def _left(b: ir.IRBuilder, process: ir.Value, clock: ir.Value) -> ir.Value:
     """Firings that are due until ``clock``."""
-    fired = _fired(b, word(b, process, WORDS, _PTR))
+    fired = _fired(b, word(b, process, WORDS, PTR))
     return b.sub(b.sub(clock, word(b, process, START)), fired)
 
 
-def _smaller(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return b.select(b.icmp_signed("<", x, y), x, y)
-
-
-def _larger(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return b.select(b.icmp_signed(">", x, y), x, y)
-
-
 def _each_edge(
-    b: ir.IRBuilder, process: ir.Value, table: int, count: int, most: ir.Value, limit: object
+    b: ir.IRBuilder,
+    process: ir.Value,
+    table: int,
+    count: int,
+    most: ir.Value,
+    limit: Callable[[ir.Value, ir.Value], ir.Value],
 ) -> None:
     """Lower ``most`` to what ``limit(edge, peer's fired)`` allows, for every edge."""
-    first = word(b, process, table, _PTR)
+    first = word(b, process, table, PTR)
 
     def each(i: ir.Value) -> None:
         edge = offset(b, first, b.mul(i, integer(8 * EDGE_WORDS)))
-        peer = _fired(b, word(b, edge, PEER_WORDS, _PTR))
-        allowed = limit(edge, peer)  # type: ignore[operator]
-        b.store(_smaller(b, b.load(most, typ=_I64), allowed), most)
+        peer = _fired(b, word(b, edge, PEER_WORDS, PTR))
+        allowed = limit(edge, peer)
+        b.store(smaller(b, b.load(most, typ=I64), allowed), most)
 
     loop(b, word(b, process, count), "edge", each)
 
@@ -107,13 +115,13 @@ def _build_ready(ready: ir.Function) -> None:
     """How many frames a process can fire for now."""
     process, clock = ready.args
     b = ir.IRBuilder(ready.append_basic_block("entry"))
-    fired = _fired(b, word(b, process, WORDS, _PTR))
-    most = b.alloca(_I64)
-    b.store(_smaller(b, _left(b, process, clock), word(b, process, QUANTUM)), most)
+    fired = _fired(b, word(b, process, WORDS, PTR))
+    most = b.alloca(I64)
+    b.store(smaller(b, _left(b, process, clock), word(b, process, QUANTUM)), most)
 
     def visible(edge: ir.Value, written: ir.Value) -> ir.Value:
-        expired = _larger(b, b.sub(clock, word(b, edge, VISIBLE_FROM)), integer(0))
-        produced = _smaller(b, written, expired)
+        expired = larger(b, b.sub(clock, word(b, edge, VISIBLE_FROM)), integer(0))
+        produced = smaller(b, written, expired)
         return b.sub(b.add(produced, word(b, edge, EDGE_TOKENS)), fired)
 
     def room(edge: ir.Value, read: ir.Value) -> ir.Value:
@@ -122,7 +130,7 @@ def _build_ready(ready: ir.Function) -> None:
 
     _each_edge(b, process, INS, IN_COUNT, most, visible)
     _each_edge(b, process, READERS, READER_COUNT, most, room)
-    b.ret(b.load(most, typ=_I64))
+    b.ret(b.load(most, typ=I64))
 
 
 def _build_wake(wake: ir.Function) -> None:
@@ -136,7 +144,7 @@ def _build_wake(wake: ir.Function) -> None:
     b.store(integer(1), offset(b, process, integer(8 * QUEUED)))
     tail = word(b, network, TAIL)
     slot = b.and_(tail, word(b, network, QUEUE_MASK))
-    b.store(index, offset(b, word(b, network, QUEUE, _PTR), b.mul(slot, integer(8))))
+    b.store(index, offset(b, word(b, network, QUEUE, PTR), b.mul(slot, integer(8))))
     b.store(b.add(tail, integer(1)), offset(b, network, integer(8 * TAIL)))
     b.branch(end)
     b.position_at_end(end)
@@ -163,7 +171,7 @@ def _build_firing(
     b.cbranch(b.icmp_signed("<", first, word(b, network, TAIL)), inside, after)
     b.position_at_end(inside)
     slot = b.and_(first, word(b, network, QUEUE_MASK))
-    index = b.load(offset(b, word(b, network, QUEUE, _PTR), b.mul(slot, integer(8))), typ=_I64)
+    index = b.load(offset(b, word(b, network, QUEUE, PTR), b.mul(slot, integer(8))), typ=I64)
     b.store(b.add(first, integer(1)), offset(b, network, integer(8 * HEAD)))
     process = _process(b, network, index)
     b.store(integer(0), offset(b, process, integer(8 * QUEUED)))
@@ -172,7 +180,7 @@ def _build_firing(
     b.position_at_end(work)
     fire(module, b, process, frames, timing=timing)
     for table, count in ((READERS, READER_COUNT), (INS, IN_COUNT)):
-        edges = word(b, process, table, _PTR)
+        edges = word(b, process, table, PTR)
 
         def each(i: ir.Value, edges: ir.Value = edges) -> None:
             edge = offset(b, edges, b.mul(i, integer(8 * EDGE_WORDS)))

@@ -91,10 +91,15 @@ class _Planner:
         return Stage([Cohort(kind, names, self.width) for kind, names in cohorts.items()])
 
 
+def _go_forward(edges: list[tuple[int, int]]) -> bool:
+    """Sources have the lower index, as it is whenever no feedback stream is used."""
+    return all(source < consumer for source, consumer in edges)
+
+
 def _cycles(edges: list[tuple[int, int]]) -> list[list[int]]:
     """Strongly connected components that are cycles, each sorted."""
-    if all(source < consumer for source, consumer in edges):
-        return []  # as it is whenever no feedback stream is used
+    if _go_forward(edges):
+        return []
     import networkx  # only graphs with feedback pay for it
 
     graph = networkx.DiGraph(edges)
@@ -111,7 +116,7 @@ def _levels(
 ) -> NDArray[np.int64]:
     """Longest path to each member, a cycle counting as one node."""
     level = dict.fromkeys(members.tolist(), 0)
-    if not unit:
+    if not unit and _go_forward(edges):
         for source, consumer in edges:  # by consumer, and sources come first
             level[consumer] = max(level[consumer], level[source] + 1)
         return np.fromiter(level.values(), np.int64, len(level))

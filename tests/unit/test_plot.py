@@ -117,7 +117,9 @@ def test_a_schedule_with_threads_and_loops() -> None:
     g = small()
     program = amp.compile(g, amp.plan(g), threads=2, timing=True)
     program.run({"x $^": np.zeros((2, 2, 512))})
-    assert "IPLS: 256 frames" in words(plot.schedule(program))
+    shown = words(plot.schedule(program))
+    assert "IPLS: 256 frames" in shown
+    assert "loop of block 7" in shown
 
 
 def test_a_schedule_needs_timing() -> None:

@@ -1,0 +1,118 @@
+"""A skewed kernel in generated code: at step t lane m works on frame t - m, on what lane m - 1 gave a
+step before. The first and the last steps have idle lanes, whose states must not move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amp.jit import words as w
+from amp.jit.emit_ports import Entry, read_entry
+from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
+
+if TYPE_CHECKING:
+    from llvmlite import ir
+
+    from amp.jit.emit_values import Values
+    from amp.jit.kernel_function import KernelFunction
+
+
+def emit_skewed(function: KernelFunction, values: Values, b: ir.IRBuilder) -> None:
+    """Emit the one tile of a skewed kernel."""
+    _Skewed(function, values, b).run()
+
+
+class _Skewed:
+    def __init__(self, function: KernelFunction, values: Values, b: ir.IRBuilder) -> None:
+        self.function, self.values, self.b = function, values, b
+        self.kernel = kernel = function.kernel
+        words = function.words
+        self.source = self._one_lane(words.inlet(0), kernel.inlets[0].mode)
+        self.targets = [
+            self._one_lane(words.outlet(port), outlet.mode)
+            for port, outlet in enumerate(kernel.outlets)
+        ]
+        self.kinds = function.state_types()
+        self.states = [b.alloca(function.vector(kind)) for kind in self.kinds]
+
+    def run(self) -> None:
+        fn, b = self.function, self.b
+        places = [offset(b, fn.states, integer(8 * fn.width * i)) for i in range(len(self.states))]
+        for state, at, kind in zip(self.states, places, self.kinds, strict=True):
+            b.store(fn.load(b, at, kind), state)
+        self.given = b.alloca(fn.vector(F64))  # what each lane gave at the step before
+        b.store(fn.constant(F64, 0.0), self.given)
+        for value in self.kernel.values:
+            if not value.varies:
+                self.values.emit(b, value, {})
+        self.last = b.sub(fn.frames, integer(1))
+        self._steps()
+        for state, at, kind in zip(self.states, places, self.kinds, strict=True):
+            b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)
+
+    def _steps(self) -> None:
+        """Steps in which some lanes are not busy yet, all are, and some are no more."""
+        b, frames = self.b, self.function.frames
+        fill = integer(self.function.width - 1)
+        loop(b, fill, "fill", lambda t: self._step(t, idle=True, ready=False))
+        busy = b.sub(frames, fill)
+        loop(b, busy, "busy", lambda t: self._step(b.add(t, fill), idle=False, ready=True))
+        begin = larger(b, frames, fill)
+        drain = b.sub(b.add(frames, fill), begin)
+        loop(b, drain, "drain", lambda t: self._step(b.add(t, begin), idle=True, ready=True))
+
+    def _step(self, t: ir.Value, *, idle: bool, ready: bool) -> None:
+        """One step; ``idle``: some lanes may be, ``ready``: the last lane has a result."""
+        fn, b, values = self.function, self.b, self.values
+        x = self._shifted(t)
+        values.readers = [lambda _b, _plane: x]
+        old = [
+            b.load(s, typ=fn.vector(kind)) for s, kind in zip(self.states, self.kinds, strict=True)
+        ]
+        named = {slot.name: value for slot, value in zip(self.kernel.states, old, strict=True)}
+        for value in self.kernel.values:
+            if value.varies:
+                values.emit(b, value, named)
+        mine = b.sub(fn.splat(b, t), fn.iota())
+        busy = b.and_(
+            b.icmp_signed(">=", mine, fn.constant(I64, 0)),
+            b.icmp_signed("<", mine, fn.splat(b, fn.frames)),
+        )
+        for state, was, value in zip(self.states, old, self.kernel.nexts, strict=True):
+            new = values[value]
+            b.store(b.select(busy, new, was) if idle else new, state)
+        result = values[self.kernel.stores[0][0]]
+        b.store(result, self.given)
+        if ready:
+            self._write(t, result)
+
+    def _shifted(self, t: ir.Value) -> ir.Value:
+        """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""
+        fn, b = self.function, self.b
+        frame = smaller(b, t, self.last)
+        token = b.load(
+            self.source.at(b, b.sub(b.add(fn.fired, frame), self.source.tokens)), typ=F64
+        )
+        before = b.load(self.given, typ=fn.vector(F64))
+        shift = picked([2 * fn.width - 1, *range(fn.width - 1)])
+        return b.shuffle_vector(before, fn.splat(b, token), shift)
+
+    def _write(self, t: ir.Value, result: ir.Value) -> None:
+        """Store what the last lane gave."""
+        fn, b = self.function, self.b
+        out = b.extract_element(result, integer(fn.width - 1))
+        k = b.add(fn.fired, b.sub(t, integer(fn.width - 1)))
+        for target in self.targets:
+            b.store(out, target.at(b, b.sub(k, target.tokens)))
+
+    def _one_lane(self, first: int, mode: str) -> Entry:
+        """Where a port of one lane lies."""
+        b, args = self.b, self.function.args
+        if mode == "table":
+            return read_entry(b, word(b, args, first + w.TABLE, PTR))
+        tokens, stride = integer(0), integer(8)  # of a ring that is written
+        if mode == "uniform":
+            tokens = word(b, args, first + w.TOKENS)
+            stride = word(b, args, first + w.SLOT_STRIDE)
+        base = word(b, args, first + w.BASE, PTR)
+        return Entry(base, word(b, args, first + w.MASK), tokens, stride)

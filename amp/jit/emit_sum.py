@@ -1,0 +1,130 @@
+"""Sums over members in generated code, in the order of `amp.ir.Builder.tree_sum`.
+
+Each frame has a row of eight accumulators for every lane of one term. Every tile adds its lanes to the
+rows; when all have run, the eight are folded in halves and written to where a table says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from amp.jit import words as w
+from amp.jit.llvm import F64, PTR, integer, loop, offset, picked, word
+
+if TYPE_CHECKING:
+    from amp.jit.emit_ports import Writer
+    from amp.jit.kernel_function import KernelFunction
+
+
+class Sums:
+    """The out ports of a kernel that add up over members."""
+
+    def __init__(self, function: KernelFunction) -> None:
+        self._function = function
+        outlets = enumerate(function.kernel.outlets)
+        self._planes = {i: port.planes for i, port in outlets if port.mode == "sum"}
+        self._exists: ir.Value = None  # which lanes of this tile exist
+        self._places: list[ir.Value] = []  # where its groups of 8 lanes stand in a row
+
+    def begin(self, b: ir.IRBuilder) -> None:
+        """Clear every row."""
+        fn = self._function
+        for port, planes in self._planes.items():
+            buffer, lanes = self._buffer(b, port)
+            count = b.mul(b.mul(lanes, fn.frames), integer(w.SUM_ORDER * planes))
+            self._clear(b, buffer, count)
+
+    def _clear(self, b: ir.IRBuilder, buffer: ir.Value, count: ir.Value) -> None:
+        zero = ir.Constant(F64, -0.0)
+        loop(b, count, "clear", lambda i: b.store(zero, offset(b, buffer, b.mul(i, integer(8)))))
+
+    def _buffer(self, b: ir.IRBuilder, port: int) -> tuple[ir.Value, ir.Value]:
+        """The rows, and the lanes of one term."""
+        fn = self._function
+        first = fn.words.outlet(port)
+        buffer = word(b, fn.args, first + w.SUM_BUFFER, PTR)
+        return buffer, word(b, fn.args, first + w.SUM_LANES)
+
+    def begin_tile(self, b: ir.IRBuilder) -> None:
+        """Which lanes of this tile exist, and where they go."""
+        fn, self._places = self._function, []
+        if not self._planes:
+            return
+        lane = b.mul(fn.tile, integer(fn.width))
+        numbers = b.add(fn.splat(b, lane), fn.iota())
+        self._exists = b.icmp_signed("<", numbers, fn.splat(b, fn.lanes))
+        # every sum of one kernel runs over the same members, so its rows have one length
+        some = fn.words.outlet(next(iter(self._planes)))
+        row = b.mul(word(b, fn.args, some + w.SUM_LANES), integer(w.SUM_ORDER))
+        for chunk in range(0, fn.width, w.SUM_ORDER):
+            place = b.urem(b.add(lane, integer(chunk)), row)
+            self._places.append(b.mul(place, integer(8)))
+
+    def writer(self, b: ir.IRBuilder, port: int) -> Writer:
+        """How to add one plane of the current token."""
+        fn = self._function
+        buffer, lanes = self._buffer(b, port)
+        row = b.mul(lanes, integer(8 * w.SUM_ORDER))
+        size = b.mul(fn.frames, row)
+        starts = [offset(b, buffer, b.mul(size, integer(p))) for p in range(self._planes[port])]
+
+        def add(f: ir.IRBuilder, plane: int, value: ir.Value) -> None:
+            self._add(f, value, offset(f, starts[plane], f.mul(fn.i, row)))
+
+        return add
+
+    def _add(self, f: ir.IRBuilder, value: ir.Value, row: ir.Value) -> None:
+        fn = self._function
+        value = f.select(self._exists, value, fn.constant(F64, -0.0))
+        size = min(fn.width, w.SUM_ORDER)
+        for number, place in enumerate(self._places):
+            part = value
+            if fn.width > w.SUM_ORDER:
+                lanes = range(number * size, (number + 1) * size)
+                part = f.shuffle_vector(value, value, picked(list(lanes)))
+            at = offset(f, row, place)
+            f.store(f.fadd(f.load(at, typ=part.type, align=8 * size), part), at, align=8 * size)
+
+    def end(self, b: ir.IRBuilder) -> None:
+        """Fold every row and write what it comes to."""
+        fn = self._function
+        for port, planes in self._planes.items():
+            buffer, lanes = self._buffer(b, port)
+            table = word(b, fn.args, fn.words.outlet(port) + w.SUM_TABLE, PTR)
+            row = b.mul(lanes, integer(8 * w.SUM_ORDER))
+            for plane in range(planes):
+                start = offset(b, buffer, b.mul(b.mul(fn.frames, row), integer(plane)))
+                entries = b.mul(lanes, integer(plane))
+                self._fold(b, start, row, (table, entries, lanes))
+
+    def _fold(
+        self, b: ir.IRBuilder, start: ir.Value, row: ir.Value, where: tuple[ir.Value, ...]
+    ) -> None:
+        """One plane; ``where`` is the table, its first entry for the plane, and their number."""
+        fn = self._function
+        table, entries, lanes = where
+
+        def each_lane(lane: ir.Value) -> None:
+            at = offset(b, table, b.mul(b.add(entries, lane), integer(8 * w.ENTRY_WORDS)))
+            base = word(b, at, w.ENTRY_BASE, PTR)
+            mask, stride = word(b, at, w.ENTRY_MASK), word(b, at, w.ENTRY_STRIDE)
+
+            def each_frame(i: ir.Value) -> None:
+                mine = offset(b, start, b.add(b.mul(i, row), b.mul(lane, integer(8))))
+                step = b.mul(lanes, integer(8))
+                terms = [
+                    b.load(offset(b, mine, b.mul(step, integer(j))), typ=F64)
+                    for j in range(w.SUM_ORDER)
+                ]
+                while len(terms) > 1:
+                    half = len(terms) // 2
+                    pairs = zip(terms[:half], terms[half:], strict=True)
+                    terms = [b.fadd(x, y) for x, y in pairs]
+                slot = b.and_(b.add(fn.fired, i), mask)
+                b.store(terms[0], offset(b, base, b.mul(slot, stride)))
+
+            loop(b, fn.frames, "fold", each_frame)
+
+        loop(b, lanes, "lane", each_lane)

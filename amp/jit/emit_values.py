@@ -1,0 +1,139 @@
+"""Values of IR in generated code: a table of instructions, and what reads the kernel's memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llvmlite import ir
+
+from amp.jit import words as w
+from amp.jit.llvm import F64, I1, I64, PTR, integer, offset, word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amp.ir import Value
+    from amp.jit.emit_ports import Reader
+    from amp.jit.kernel_function import KernelFunction
+
+
+class Values:
+    """What the values of one tile of a kernel have become."""
+
+    def __init__(self, function: KernelFunction) -> None:
+        self._function, self._kernel = function, function.kernel
+        self._made: dict[int, Any] = {}
+        self._lines: list[tuple[ir.Value, ir.Value]] = []  # base and mask
+        self.readers: list[Reader] = []
+        """How to load a token, by in port; set before a value is emitted."""
+
+    def __getitem__(self, value: Value) -> ir.Value:
+        return self._made[value.index]
+
+    def begin_tile(self, b: ir.IRBuilder) -> None:
+        """Find the delay lines of this tile."""
+        fn = self._function
+        self._made = {}
+        self._lines = []
+        for i in range(len(self._kernel.lines)):
+            line = fn.words.line(i)
+            base = word(b, fn.args, line + w.LINE_BASE, PTR)
+            skip = b.mul(fn.tile, word(b, fn.args, line + w.LINE_TILE_STRIDE))
+            self._lines.append((offset(b, base, skip), word(b, fn.args, line + w.LINE_MASK)))
+
+    def emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> None:
+        """Emit ``value``, whose operands have been; ``states`` is what each state holds."""
+        self._made[value.index] = self._emit(b, value, states)
+
+    def _emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> Any:
+        fn = self._function
+        operands = [self._made[v.index] for v in value.operands]
+        attribute: Any = value.attribute
+        match value.op:
+            case "const" | "iconst":
+                return fn.constant(F64 if value.op == "const" else I64, attribute)
+            case "inlet":
+                port, plane = attribute
+                return self.readers[port](b, plane)
+            case "param" | "iparam":
+                return self._param(b, attribute, F64 if value.op == "param" else I64)
+            case "state" | "istate":
+                return states[attribute]
+            case "clock":
+                return fn.splat(b, fn.k)
+            case "line":
+                return self._line(b, attribute, operands[0])
+            case "tap":
+                return self._tap(b, operands[0], operands[1], value.operands[1])
+        return PURE[value.op](fn, b, *operands)
+
+    def _param(self, b: ir.IRBuilder, name: str, kind: ir.Type) -> ir.Value:
+        fn = self._function
+        names = [slot for slot, _ in self._kernel.params]
+        row = b.add(b.mul(fn.tile, integer(len(names))), integer(names.index(name)))
+        return fn.load(b, offset(b, fn.params, fn.bytes(b, row)), kind)
+
+    def _line(self, f: ir.IRBuilder, name: str, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+        fn = self._function
+        base, mask = self._lines[self._kernel.lines.index(name)]
+        f.store(value, offset(f, base, fn.bytes(f, f.and_(fn.k, mask))), align=fn.align)
+        return base, mask
+
+    def _tap(
+        self, f: ir.IRBuilder, line: tuple[ir.Value, ir.Value], frames: ir.Value, source: Value
+    ) -> ir.Value:
+        fn, (base, mask) = self._function, line
+        if source.op == "iconst" or fn.width == 1:
+            constant: Any = source.attribute
+            back = integer(constant) if source.op == "iconst" else frames
+            slot = f.and_(f.sub(fn.k, back), mask)
+            return fn.load(f, offset(f, base, fn.bytes(f, slot)))
+        out: ir.Value = ir.Constant(fn.vector(F64), ir.Undefined)
+        for lane in range(fn.width):
+            back = f.extract_element(frames, integer(lane))
+            slot = f.and_(f.sub(fn.k, back), mask)
+            at = offset(f, base, f.add(fn.bytes(f, slot), integer(8 * lane)))
+            out = f.insert_element(out, f.load(at, typ=F64), integer(lane))
+        return out
+
+
+def _pick(compare: str) -> Callable[..., ir.Value]:
+    return lambda _, b, x, y: b.select(b.fcmp_ordered(compare, x, y), x, y)
+
+
+PURE: dict[str, Callable[..., ir.Value]] = {
+    "add": lambda e, b, x, y: b.fadd(x, y),
+    "sub": lambda e, b, x, y: b.fsub(x, y),
+    "mul": lambda e, b, x, y: b.fmul(x, y),
+    "div": lambda e, b, x, y: b.fdiv(x, y),
+    "fma": lambda e, b, x, y, z: e.intrinsic(b, "fma", F64, x, y, z),
+    "neg": lambda e, b, x: b.fneg(x),
+    "abs": lambda e, b, x: e.intrinsic(b, "fabs", F64, x),
+    "min": _pick("<"),
+    "max": _pick(">"),
+    "floor": lambda e, b, x: e.intrinsic(b, "floor", F64, x),
+    "sqrt": lambda e, b, x: e.intrinsic(b, "sqrt", F64, x),
+    "lt": lambda e, b, x, y: b.fcmp_ordered("<", x, y),
+    "le": lambda e, b, x, y: b.fcmp_ordered("<=", x, y),
+    "eq": lambda e, b, x, y: b.fcmp_ordered("==", x, y),
+    "and": lambda e, b, x, y: b.and_(x, y),
+    "or": lambda e, b, x, y: b.or_(x, y),
+    "not": lambda e, b, x: b.xor(x, e.constant(I1, 1)),
+    "select": lambda e, b, c, x, y: b.select(c, x, y),
+    "iadd": lambda e, b, x, y: b.add(x, y),
+    "isub": lambda e, b, x, y: b.sub(x, y),
+    "imul": lambda e, b, x, y: b.mul(x, y),
+    "iand": lambda e, b, x, y: b.and_(x, y),
+    "ior": lambda e, b, x, y: b.or_(x, y),
+    "ixor": lambda e, b, x, y: b.xor(x, y),
+    "ishl": lambda e, b, x, y: b.shl(x, y),
+    "ishr": lambda e, b, x, y: b.lshr(x, y),
+    "iselect": lambda e, b, c, x, y: b.select(c, x, y),
+    "ilt": lambda e, b, x, y: b.icmp_signed("<", x, y),
+    "ieq": lambda e, b, x, y: b.icmp_signed("==", x, y),
+    "to_int": lambda e, b, x: e.intrinsic(b, "fptosi.sat", I64, x),
+    "to_float": lambda e, b, x: b.sitofp(x, e.vector(F64)),
+    "bits": lambda e, b, x: b.bitcast(x, e.vector(I64)),
+    "from_bits": lambda e, b, x: b.bitcast(x, e.vector(F64)),
+}
+"""Operations that become instructions; what reads memory is emitted by `Values` itself."""
