@@ -202,6 +202,24 @@ class _Maker:
             voices.append(amp.edge(voice, delay=i % 3) if uneven else voice)
         self.keep(self.add(nodes.Mix(), *voices))
 
+    def chain(self) -> None:
+        """Equal nodes one after another; sometimes a place in the middle is heard too."""
+        y: Any = self.stream(1)
+        kind = self.pick(
+            nodes.OnePole("lowpass", cutoff=4000.0),
+            nodes.StateVariable("allpass", cutoff=900.0),
+            nodes.Biquad(b0=0.5, a1=-0.6, a2=0.3),
+            nodes.Gain(gain=-0.9),
+            nodes.Delay(9, "linear", delay=2.5),
+        )
+        length = self.draw(st.integers(2, 20))
+        heard = self.draw(st.integers(0, 2 * length))
+        for i in range(length):
+            y = self.add(kind, y, **({"gain": 0.5 + i / 40} if kind.given.get("gain") else {}))
+            if i == heard:
+                self.keep(y)
+        self.keep(y)
+
     def loop(self) -> None:
         """One feedback path through one to three nodes."""
         x = self.stream()
@@ -277,6 +295,11 @@ def _wide(x: Any) -> int:
     return int(getattr(x, "stream", x).channels)
 
 
+def _matrix(rows: int, columns: int) -> Array:
+    gains: Array = np.random.default_rng(rows).normal(size=(rows, columns)) / columns
+    return gains
+
+
 def _to_one(m: _Maker, x: Any) -> Any:
     return x if _wide(x) == 1 else m.stream(1)
 
@@ -300,6 +323,7 @@ EFFECTS: list[Callable[[_Maker, Any], Stream]] = [
     lambda m, x: m.add(nodes.Clip(), x, low=m.control(-1.0, 0.0, _wide(x))),
     lambda m, x: m.add(nodes.Function(m.pick("abs", "sin", "tanh", "floor", "square")), x),
     lambda m, x: m.add(nodes.Pan(), _to_one(m, x), position=m.control(-1.0, 1.0)),
+    lambda m, x: m.add(nodes.MatrixMix(_matrix(m.pick(1, 2, 3), _wide(x))), x),
     lambda m, x: m.add(Late(), x),
     lambda m, x: m.add(Swap(), x),
 ]
@@ -309,7 +333,8 @@ EFFECTS: list[Callable[[_Maker, Any], Stream]] = [
 def cases(draw: st.DrawFn) -> Case:
     """A graph of some 5 to 100 nodes with two inputs and one output or more."""
     m = _Maker(draw)
-    blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix, m.loop, m.ring, m.choir]
+    blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix]
+    blocks += [m.loop, m.ring, m.choir, m.chain]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}

@@ -45,7 +45,7 @@ class Value:
         self.operands = operands
         self.attribute = attribute
         self.index = len(builder.values)
-        self.varies = op in FRAME_SOURCES or any(v.varies for v in operands)
+        self.varies: bool = op in FRAME_SOURCES or any(v.varies for v in operands)
 
     @property
     def type(self) -> Type:

@@ -23,11 +23,15 @@ class Op:
 
 
 def _f(count: int) -> Op:
-    return Op(("f64",) * count, "f64")
+    return _same("f64", count)
 
 
 def _i(count: int) -> Op:
-    return Op(("i64",) * count, "i64")
+    return _same("i64", count)
+
+
+def _same(kind: Type, count: int) -> Op:
+    return Op((kind,) * count, kind)
 
 
 ARITHMETIC = {

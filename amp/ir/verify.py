@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from amp.errors import BadIR
-from amp.ir.build import Kernel, Value
 from amp.ir.ops import OPS
+
+if TYPE_CHECKING:
+    from amp.ir.build import InPort, Kernel, OutPort, Value
 
 _ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
 _MODES_IN = {"aligned", "uniform", "table"}
@@ -55,12 +59,9 @@ def _verify_values(kernel: Kernel) -> None:
             raise BadIR(f"{value.op} has an attribute of kind {spec.attribute!r}", got=_line(value))
         if value.op in names and value.attribute not in names[value.op]:
             raise BadIR(f"{value.op} names a declared slot", got=_line(value))
-        if value.op == "inlet":
-            port, plane = value.attribute  # type: ignore[misc]
-            if not (
-                0 <= port < len(kernel.inlets)  # type: ignore[operator]
-                and 0 <= plane < kernel.inlets[port].planes  # type: ignore[index,operator]
-            ):
+        if isinstance(value.attribute, tuple):
+            port, plane = value.attribute
+            if not (0 <= port < len(kernel.inlets) and 0 <= plane < kernel.inlets[port].planes):
                 raise BadIR("an inlet names a declared port and plane", got=_line(value))
         seen.add(id(value))
 
@@ -70,7 +71,7 @@ def _verify_ports(kernel: Kernel) -> None:
         if inlet.mode not in _MODES_IN or inlet.planes < 1:
             raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
     if kernel.archetype:
-        ports = [*kernel.inlets, *kernel.outlets]
+        ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
         if kernel.values or [port.mode for port in ports] != ["table", "table"]:
             raise BadIR("an archetype has one table in, one table out and no values")
         return

@@ -10,8 +10,9 @@ from amp.jit import words as w
 from amp.jit.llvm import F64, I1, I64, PTR, integer, loop, offset, smaller, transposed, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from amp.ir import InPort, OutPort
     from amp.jit.kernel_function import KernelFunction
 
     Reader = Callable[[ir.IRBuilder, int], ir.Value]
@@ -120,7 +121,9 @@ class Ports:
         fn = self._function
         areas: dict[tuple[str, int], list[ir.Value]] = {}
         used = 0
-        for side, ports in (("in", self._kernel.inlets), ("out", self._kernel.outlets)):
+        sides: dict[str, Sequence[InPort | OutPort]]
+        sides = {"in": self._kernel.inlets, "out": self._kernel.outlets}
+        for side, ports in sides.items():
             for i, port in enumerate(ports):
                 if port.mode == "table":
                     areas[side, i] = [

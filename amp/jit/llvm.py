@@ -85,7 +85,7 @@ def function_named(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Fu
     return module.globals.get(name) or ir.Function(module, kind, name)
 
 
-class _Callee(ir.Value):  # type: ignore[misc]  (llvmlite has no types)
+class _Callee(ir.Value):  # type: ignore[misc]  # llvmlite has no types
     """An address that is called as a function."""
 
     def __init__(self, value: ir.Value, kind: ir.FunctionType) -> None:

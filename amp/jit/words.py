@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from amp.ir import Kernel
+    from amp.ir import InPort, Kernel, OutPort
 
 TILES, FIRED, PARAMS, STATES, SCRATCH, LANES = range(6)
 _HEADER = 6
@@ -65,5 +65,5 @@ class Words:
 
 def scratch_areas(kernel: Kernel) -> int:
     """Areas of ``frames x width`` numbers that a kernel needs to turn tables into lanes."""
-    ports = [*kernel.inlets, *kernel.outlets]
+    ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
     return sum(port.planes for port in ports if port.mode == "table")

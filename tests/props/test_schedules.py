@@ -19,7 +19,7 @@ from timed_reference import run_reference
 import amp
 from amp import nodes
 from amp.errors import ArchetypeUnavailable, IllegalSchedule
-from amp.jit.archetypes import load_pool
+from amp.jit.archetypes import load, load_pool
 
 FRAMES = 420
 """Longer than any block and any way through a graph."""
@@ -33,6 +33,18 @@ def examples(share: float) -> settings:
         max_examples=max(1, int(settings.default.max_examples * share)),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+def archetype_modes() -> list[str]:
+    """Every way to compute a node that has a prebuilt kernel."""
+    try:
+        load("matrix_mix")
+    except ArchetypeUnavailable:
+        return ["auto", "ir"]
+    return ["auto", "ir", "eigen"]
+
+
+ARCHETYPES = st.deferred(lambda: st.sampled_from(archetype_modes()))
 
 
 def run_split(program: amp.Program, inputs: dict[str, Array], pieces: list[int]) -> dict[str, Array]:
@@ -65,7 +77,7 @@ def test_schedules_splits_and_resets_change_no_bit(data: st.DataObject) -> None:
     kpn = amp.compile(case.graph)
     want = kpn.run(inputs)
     assert amp.IPLS.from_json(plan.to_json()) == plan
-    planned = amp.compile(case.graph, plan)
+    planned = amp.compile(case.graph, plan, archetypes=data.draw(ARCHETYPES))
     assert planned.latency == kpn.latency
     assert_same_runs(run_split(planned, inputs, pieces), want, "schedule, split run,")
     for program, what in ((kpn, "KPN"), (planned, "schedule")):
