@@ -96,7 +96,7 @@ def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
     return array
 
 
-def _data(value: ArrayLike, kind: type[NodeType], name: str) -> Any:
+def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
     if kind.__annotations__.get(name) == "int" and isinstance(value, int):
         return value
@@ -160,7 +160,7 @@ class NodeType:
         inherited = getattr(cls, "attrs", {})
         own = {
             name: cls.__dict__.get(name, inspect.Parameter.empty)
-            for name, note in cls.__dict__.get("__annotations__", {}).items()
+            for name, note in inspect.get_annotations(cls).items()
             if "ClassVar" not in str(note)
         }
         cls.attrs = {**inherited, **own}

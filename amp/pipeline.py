@@ -17,13 +17,10 @@ from amp.schedule import check_schedule, starts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llvmlite.ir import Module
-
     from amp.contract import NodeType
     from amp.graph import Graph
     from amp.ir import Kernel
-    from amp.jit.engine import Native
-    from amp.jit.lower import Lowered
+    from amp.jit.lowered import Lowered
     from amp.program import Program
     from amp.schedule import IPLS
 
@@ -80,9 +77,10 @@ def compile(  # noqa: A001  (the name that users expect)
     # Heavy libraries are loaded when something is compiled, not when amp is imported.
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
+    from amp.jit.generate import generate
     from amp.jit.lower import lower
-    from amp.jit.skew import skew_chains
     from amp.jit.runner import IplsRunner, KpnRunner
+    from amp.jit.skew import skew_chains
     from amp.program import Program
 
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
@@ -91,7 +89,7 @@ def compile(  # noqa: A001  (the name that users expect)
     # build: the graph as it is now
     frozen = graph.freeze()
     nodes = frozen.nodes
-    if not any(node.type.border == "output" for node in nodes):
+    if not any(node.type.border == "output" for node in reversed(nodes)):
         raise BadGraph("a graph has at least one output", fix="call graph.output(name, stream)")
 
     # check: latencies are inferred, cycles judged
@@ -120,7 +118,7 @@ def compile(  # noqa: A001  (the name that users expect)
     run_passes(lowered, watch)
 
     # emit and engine: IR to machine code, or straight from the cache
-    natives = [generate(call.code.kernel, call.width) for call in lowered.calls]
+    natives = [generate(call) for call in lowered.calls]
 
     # program: memory bound
     bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
@@ -160,7 +158,7 @@ def choose_archetypes(mode: str) -> Callable[[NodeType], str]:
 def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
     """Every pass in order, over every distinct kernel; IR is verified before and after."""
     from amp.ir import verify
-    from amp.jit.passes import expand_elementary, prune
+    from amp.jit.passes import expand_elementary, hoist_invariants, prune
 
     for code in {id(call.code): call.code for call in lowered.calls}.values():
         kernel = verify(code.kernel)
@@ -168,23 +166,9 @@ def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
             kernel = verify(step(kernel))
             if watch is not None:
                 watch(step.__name__, kernel)
-        code.kernel = kernel
-
-
-def generate(kernel: Kernel, width: int) -> Native:
-    """Machine code of a kernel that computes ``width`` lanes at a time."""
-    from amp.ir import print_kernel
-    from amp.jit.engine import native
-
-    def build() -> Module:
-        from amp.jit.emit import emit_kernel
-
-        return emit_kernel(kernel, width)
-
-    imports = {}
-    if kernel.archetype:
-        from amp.jit.archetypes import load
-        from amp.jit.emit import archetype_symbol
-
-        imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
-    return native("kernel", f"width {width}\n{print_kernel(kernel)}", build, imports)
+        code.prepare, code.kernel = hoist_invariants(kernel)
+        for part in (code.prepare, code.kernel):
+            if part is not None:
+                verify(part)
+                if watch is not None:
+                    watch(hoist_invariants.__name__, part)

@@ -27,6 +27,7 @@ Item = Stage | Loop
 class _Scheduler:
     def __init__(self, nodes: list[Node], rng: random.Random, wild: float) -> None:
         self.nodes, self.rng, self.wild = nodes, rng, wild
+        self.width = rng.choice(WIDTHS)
         start = start_clocks(nodes)
         self.edges = [
             (edge.source, node.index, edge.tokens + start[node.index] - start[edge.source])
@@ -101,7 +102,7 @@ class _Scheduler:
         for index in members:
             kinds.setdefault(self.nodes[index].kind, []).append(self.nodes[index].name)
         cohorts = []
-        width = self.rng.choice(WIDTHS)
+        width = self.rng.choice(WIDTHS) if self.dare(0.3) else self.width
         for kind, names in kinds.items():
             if self.dare(0.5):
                 self.rng.shuffle(names)

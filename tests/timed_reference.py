@@ -63,19 +63,72 @@ class Fifo:
         return token
 
 
+@dataclass
+class Traced:
+    """A node's ``forward`` in IR; inlet port i reads channel ``ports[i][1]`` (-1: its own) of the
+    node's edge ``ports[i][0]``. Everything the trace names begins with ``n.``."""
+
+    kernel: Kernel
+    trace: Trace
+    ports: list[tuple[int, int]]
+
+
+def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
+    """Call ``forward`` with one value (or a list by channel) for each inlet."""
+    trace = Trace(sample_rate)
+    trace.enter("n", node.type)
+    ports: list[tuple[int, int]] = []
+    whole = node.type.channels == "all"
+    edges = iter(enumerate(node.edges))
+
+    def port(edge: int, channel: int) -> Value:
+        ports.append((edge, channel))
+        return trace.emit("inlet", attribute=(len(ports) - 1, 0))
+
+    def stream() -> Any:
+        number, edge = next(edges)
+        if not whole:
+            return port(number, -1)
+        return [port(number, c) for c in range(nodes[edge.source].channels)]
+
+    arguments = [port(0, -1)] if node.type.border == "input" else []
+    for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
+        if isinstance(source, tuple):
+            arguments.append([stream() for _ in source])
+        elif isinstance(source, Edge):
+            arguments.append(stream())
+        elif source is None:
+            arguments.append(None)
+        elif whole:
+            count = np.atleast_2d(_value(source)).shape[1]
+            arguments.append([trace.slot(f"{inlet.name}.{c}") for c in range(count)])
+        else:
+            arguments.append(trace.slot(inlet.name))
+    result = node.type.forward(trace, *arguments)
+    outlets = list(result) if isinstance(result, tuple) else [result]
+    kernel = Kernel(
+        tuple(trace.values),
+        (InPort("aligned", 1),) * len(ports),
+        tuple(OutPort("ring", len(outlet) if whole else 1) for outlet in outlets),
+        tuple((name, value.type) for name, value in trace.slots.items()),
+        tuple(StateSlot(name, value.type) for name, value in trace.states.items()),
+        tuple(trace.line_lengths),
+        tuple(trace.nexts[name] for name in trace.states),
+        tuple(tuple(outlet) if whole else (outlet,) for outlet in outlets),
+    )
+    return Traced(kernel, trace, ports)
+
+
 class Process:
     """One node with its memory. Lanes are (batch, channel), or batch for nodes that see all."""
 
     def __init__(self, node: Node, nodes: list[Node], sample_rate: float, batch: int) -> None:
         self.node, self.batch = node, batch
-        self.whole = node.type.channels == "all"
-        self.shape = (batch, 1 if self.whole else node.channels)
-        trace = Trace(sample_rate)
-        trace.enter("n", node.type)
-        self.ports: list[tuple[int, int]] = []  # (edge, channel or -1 for each)
-        outlets = self._trace(trace, nodes)
-        self.kernel = _kernel(trace, outlets, len(self.ports))
-        self.params = {name: self._slot(name.removeprefix("n.")) for name in trace.slots}
+        self.shape = (batch, 1 if node.type.channels == "all" else node.channels)
+        traced = trace_node(node, nodes, sample_rate)
+        trace, self.ports = traced.trace, traced.ports
+        self.kernel = expand_elementary(traced.kernel)
+        params = {name: self._slot(name.removeprefix("n.")) for name in trace.slots}
         self.state = {
             name: self._lanes(self._slot(start) if isinstance(start, str) else start)
             for name, start in trace.inits.items()
@@ -83,7 +136,7 @@ class Process:
         self.past: dict[str, list[Array]] = {name: [] for name in trace.line_lengths}
         self.clock = 0
         values = self.kernel.values
-        access = {"param": self.params.__getitem__, "iparam": self.params.__getitem__}
+        access = {"param": params.__getitem__, "iparam": params.__getitem__}
         self.still = evaluate([v for v in values if not v.varies], access)
         self.moving = [v for v in values if v.varies]
 
@@ -111,45 +164,11 @@ class Process:
             outlets.append(np.concatenate(columns, axis=1))
         return outlets
 
-    def _trace(self, trace: Trace, nodes: list[Node]) -> list[list[Value]]:
-        """Call ``forward`` with one value (or a list by channel) for each inlet."""
-        node, arguments = self.node, []
-        edges = iter(enumerate(node.edges))
-
-        def port(edge: int, channel: int) -> Value:
-            self.ports.append((edge, channel))
-            return trace.emit("inlet", attribute=(len(self.ports) - 1, 0))
-
-        def stream() -> Any:
-            number, edge = next(edges)
-            if not self.whole:
-                return port(number, -1)
-            return [port(number, c) for c in range(nodes[edge.source].channels)]
-
-        if node.type.border == "input":
-            arguments.append(port(0, -1))
-        for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
-            if isinstance(source, tuple):
-                arguments.append([stream() for _ in source])
-            elif isinstance(source, Edge):
-                arguments.append(stream())
-            elif source is None:
-                arguments.append(None)
-            elif self.whole:
-                value = np.atleast_2d(source.value if isinstance(source, Param) else source)
-                names = [f"{inlet.name}.{c}" for c in range(value.shape[1])]
-                arguments.append([trace.slot(name) for name in names])
-            else:
-                arguments.append(trace.slot(inlet.name))
-        result = node.type.forward(trace, *arguments)
-        outlets = list(result) if isinstance(result, tuple) else [result]
-        return outlets if self.whole else [[value] for value in outlets]
-
     def _slot(self, name: str) -> Array:
         """What the trace calls ``name``: a lane's number, an inlet's constant, or a param."""
         if name == "lane":
-            count = self.node.channels
-            return np.arange(self.batch * count).reshape(self.batch, count)[:, : self.shape[1]].ravel()
+            numbers = np.arange(self.batch * self.node.channels)
+            return numbers.reshape(self.batch, -1)[:, : self.shape[1]].ravel()
         inlet, _, channel = name.partition(".")
         names = [i.name for i in type(self.node.type).inlets]
         if inlet in names:
@@ -181,22 +200,6 @@ def _tap(_: None, line: list[Array], frames: Array) -> Array:
     back = np.broadcast_to(frames, line[-1].shape)
     return np.array(
         [line[-1 - n][lane] if n < len(line) else 0.0 for lane, n in enumerate(back.tolist())]
-    )
-
-
-def _kernel(trace: Trace, outlets: list[list[Value]], ports: int) -> Kernel:
-    """Kernel of a trace, elementary functions written out."""
-    return expand_elementary(
-        Kernel(
-            tuple(trace.values),
-            (InPort("aligned", 1),) * ports,
-            tuple(OutPort("ring", len(planes)) for planes in outlets),
-            tuple((name, value.type) for name, value in trace.slots.items()),
-            tuple(StateSlot(name, value.type) for name, value in trace.states.items()),
-            tuple(trace.line_lengths),
-            tuple(trace.nexts[name] for name in trace.states),
-            tuple(map(tuple, outlets)),
-        )
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from amp.errors import BadIR
 from amp.ir.build import Builder, InPort, Kernel, OutPort, StateSlot
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amp.ir.build import Attribute, Value
+    from amp.ir.ops import Type
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -57,11 +60,16 @@ def _right_hand(value: Value) -> str:
     return " ".join(words)
 
 
-_READ_ATTRIBUTE = {
+def _port(text: str) -> tuple[int, int]:
+    port, plane = text.split(".")
+    return int(port), int(plane)
+
+
+_READ_ATTRIBUTE: dict[str, Callable[[str], Attribute]] = {
     "float": float,
     "int": int,
     "name": str,
-    "port": lambda text: tuple(int(part) for part in text.split(".")),
+    "port": _port,
 }
 
 
@@ -73,52 +81,81 @@ def parse_kernel(text: str) -> Kernel:
     BadIR
         With the line that cannot be read.
     """
-    builder = Builder()
-    named: dict[str, Value] = {}
-    inlets, outlets, params, states, lines, nexts = [], [], [], [], [], []
-    stores: dict[int, list[Value]] = {}
-    archetype, skewed = "", False
+    reader = _Reader()
     for line in text.splitlines():
         words = line.split()
         try:
-            match words:
-                case ["archetype", name]:
-                    archetype = name
-                case ["skewed"]:
-                    skewed = True
-                case ["in", _, mode, planes]:
-                    inlets.append(InPort(mode, int(planes)))
-                case ["out", _, mode, planes]:
-                    outlets.append(OutPort(mode, int(planes)))
-                case ["param", name, kind]:
-                    params.append((name, kind))
-                case ["state", name, kind]:
-                    states.append(StateSlot(name, kind))  # type: ignore[arg-type]
-                case ["line", name]:
-                    lines.append(name)
-                case ["next", _, value]:
-                    nexts.append(named[value])
-                case ["store", place, value]:
-                    stores.setdefault(int(place.split(".")[0]), []).append(named[value])
-                case [name, "=", op, *rest] if re.fullmatch(r"%\d+", name):
-                    kind = OPS[op].attribute
-                    attribute: Attribute = _READ_ATTRIBUTE[kind](rest.pop(0)) if kind else None
-                    named[name] = builder.emit(op, *(named[r] for r in rest), attribute=attribute)
-                case []:
-                    continue
-                case _:
-                    raise ValueError(line)
+            if words and not (reader.declare(words) or reader.define(words)):
+                raise ValueError(line)
         except (KeyError, ValueError, IndexError) as error:
             raise BadIR("a line of IR text cannot be read", got=line) from error
-    return Kernel(
-        tuple(builder.values),
-        tuple(inlets),
-        tuple(outlets),
-        tuple(params),  # type: ignore[arg-type]
-        tuple(states),
-        tuple(lines),
-        tuple(nexts),
-        tuple(tuple(stores.get(port, ())) for port in range(len(outlets))),
-        archetype,
-        skewed,
-    )
+    return reader.kernel()
+
+
+class _Reader:
+    """A kernel as far as it has been read."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.named: dict[str, Value] = {}
+        self.inlets: list[InPort] = []
+        self.outlets: list[OutPort] = []
+        self.params: list[tuple[str, Type]] = []
+        self.states: list[StateSlot] = []
+        self.lines: list[str] = []
+        self.nexts: list[Value] = []
+        self.stores: dict[int, list[Value]] = {}
+        self.archetype, self.skewed = "", False
+
+    def declare(self, words: list[str]) -> bool:
+        """Read a line that says what the kernel has."""
+        match words:
+            case ["archetype", name]:
+                self.archetype = name
+            case ["skewed"]:
+                self.skewed = True
+            case ["in", _, mode, planes]:
+                self.inlets.append(InPort(mode, int(planes)))
+            case ["out", _, mode, planes]:
+                self.outlets.append(OutPort(mode, int(planes)))
+            case ["param", name, kind]:
+                self.params.append((name, cast("Type", kind)))
+            case ["state", name, kind]:
+                self.states.append(StateSlot(name, cast("Type", kind)))
+            case ["line", name]:
+                self.lines.append(name)
+            case _:
+                return False
+        return True
+
+    def define(self, words: list[str]) -> bool:
+        """Read a line that makes or uses a value."""
+        match words:
+            case ["next", _, value]:
+                self.nexts.append(self.named[value])
+            case ["store", place, value]:
+                port, _ = _port(place)
+                self.stores.setdefault(port, []).append(self.named[value])
+            case [name, "=", op, *rest] if re.fullmatch(r"%\d+", name):
+                kind = OPS[op].attribute
+                attribute = _READ_ATTRIBUTE[kind](rest.pop(0)) if kind else None
+                operands = [self.named[operand] for operand in rest]
+                self.named[name] = self.builder.emit(op, *operands, attribute=attribute)
+            case _:
+                return False
+        return True
+
+    def kernel(self) -> Kernel:
+        """The kernel, when all lines are read."""
+        return Kernel(
+            tuple(self.builder.values),
+            tuple(self.inlets),
+            tuple(self.outlets),
+            tuple(self.params),
+            tuple(self.states),
+            tuple(self.lines),
+            tuple(self.nexts),
+            tuple(tuple(self.stores.get(port, ())) for port in range(len(self.outlets))),
+            self.archetype,
+            self.skewed,
+        )

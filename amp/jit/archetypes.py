@@ -260,7 +260,7 @@ def _installed(name: str) -> Path:
 
 def _cppyy() -> Any:
     try:
-        import cppyy  # noqa: PLC0415  (costs the better part of a second)
+        import cppyy
     except (ImportError, RuntimeError) as error:
         raise ArchetypeUnavailable(
             "an archetype is loaded through cppyy",

@@ -6,20 +6,23 @@ states, delay lines), then what stays (parameters, tables, records, scratch).
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from amp.jit import words as w
-from amp.jit.lower import slot_values
+from amp.jit.passes.hoist import PREPARED
+from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from amp.graph import Node
+    from amp.ir import Kernel
     from amp.jit.engine import Native
-    from amp.jit.lower import Call, InBinding, Lowered, Ring
+    from amp.jit.lowered import Call, InBinding, Lowered, Ring
 
 _ALIGN = 64
 
@@ -84,8 +87,11 @@ class BoundRing:
 class BoundCall:
     """A call with its memory."""
 
-    def __init__(self, call: Call, arena: Arena, frames: int, native: Native) -> None:
-        self.call, self.native, self.arena = call, native, arena
+    def __init__(
+        self, call: Call, arena: Arena, frames: int, natives: tuple[Native, Native | None]
+    ) -> None:
+        self.call, self.arena = call, arena
+        self.native, self.preparing = natives
         kernel = call.code.kernel
         self.layout = Words.of(kernel)
         tiles, width = call.tiles, call.width
@@ -101,6 +107,9 @@ class BoundCall:
         padded = call.tiles * call.width
         self.words_at = arena.reserve(8 * self.layout.total)
         self.param_at = arena.reserve(8 * padded * len(kernel.params))
+        if call.code.prepare is not None:
+            self.prepare_words_at = arena.reserve(8 * Words.of(call.code.prepare).total)
+            self.prepare_param_at = arena.reserve(8 * padded * len(call.code.prepare.params))
         entry = 8 * w.ENTRY_WORDS
         self.in_tables = [
             arena.reserve(entry * padded * port.planes) if port.mode == "table" else -1
@@ -151,7 +160,14 @@ class BoundCall:
 class Bound:
     """A lowered program in memory."""
 
-    def __init__(self, lowered: Lowered, natives: list[Native], batch: int, *, own_scratch: bool):
+    def __init__(
+        self,
+        lowered: Lowered,
+        natives: list[tuple[Native, Native | None]],
+        batch: int,
+        *,
+        own_scratch: bool,
+    ):
         self.lowered, self.batch = lowered, batch
         self.params: dict[str, NDArray[np.float64]] = {}
         arena = self.arena = Arena()
@@ -178,13 +194,37 @@ class Bound:
         return self.arena.base + at
 
     def fill_params(self, bound: BoundCall) -> None:
-        """Write every parameter of a call into its lanes."""
+        """Write every parameter of a call into its lanes, and prepare its coefficients."""
+        code = bound.call.code
+        self._fill_slots(bound, bound.param_at, code.kernel)
+        if bound.preparing is not None and code.prepare is not None:
+            self._fill_slots(bound, bound.prepare_param_at, code.prepare)
+            words = self.arena.view(
+                bound.prepare_words_at, (Words.of(code.prepare).total,), np.int64
+            )
+            run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(bound.preparing.address)
+            run(words.ctypes.data, 1)
+
+    def _fill_slots(self, bound: BoundCall, at: int, kernel: Kernel) -> None:
         call = bound.call
-        names = call.code.kernel.params
-        view = self.arena.view(bound.param_at, (call.tiles, len(names), call.width))
-        for i, (name, kind) in enumerate(names):
-            values = slot_values(call, name, self.batch, self.params)
-            _fill_lanes(view[:, i], values, kind)
+        view = self.arena.view(at, (call.tiles, len(kernel.params), call.width))
+        for i, (name, kind) in enumerate(kernel.params):
+            if not name.startswith(PREPARED):
+                values = slot_values(call, name, self.batch, self.params)
+                _fill_lanes(view[:, i], values, kind)
+
+    def _fill_prepare(self, bound: BoundCall, prepare: Kernel) -> None:
+        """Have the preparing kernel's only port write to where the main kernel reads."""
+        call, layout = bound.call, Words.of(prepare)
+        words = self.arena.view(bound.prepare_words_at, (layout.total,), np.int64)
+        names = [name for name, _ in call.code.kernel.params]
+        first = names.index(f"{PREPARED}0")
+        words[w.TILES], words[w.LANES] = call.tiles, call.lanes
+        words[w.PARAMS] = self.address(bound.prepare_param_at)
+        port = words[layout.outlet(0) :]
+        port[w.BASE] = self.address(bound.param_at + 8 * call.width * first)
+        port[w.PLANE_STRIDE] = 8 * call.width
+        port[w.TILE_STRIDE] = 8 * call.width * len(names)
 
     def reset(self) -> None:
         """Start states, initial tokens, clocks at 0."""
@@ -257,6 +297,8 @@ class Bound:
                 shape = (planes, lanes, w.ENTRY_WORDS)
                 table = self.arena.view(bound.out_tables[i], shape, np.int64)
                 self._point_at_ring(table, ring, lanes)
+        if call.code.prepare is not None:
+            self._fill_prepare(bound, call.code.prepare)
         for i, at in enumerate(bound.line_at):
             line = words[bound.layout.line(i) :]
             line[w.LINE_BASE] = self.address(at)

@@ -21,7 +21,8 @@ def cycles_per_second() -> float:
     first, began = ticks(), time.perf_counter()
     while time.perf_counter() - began < _CALIBRATION_SECONDS:
         pass
-    return (ticks() - first) / (time.perf_counter() - began)
+    rate: float = (ticks() - first) / (time.perf_counter() - began)
+    return rate
 
 
 def _build() -> ir.Module:

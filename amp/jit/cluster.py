@@ -9,12 +9,11 @@ the kernel works frame by frame anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.graph import Edge
+from amp.jit.group import Cluster, Group, Grouping, NarrowLoop
 from amp.schedule.ipls import Stage
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import NodeType
-    from amp.graph import Frozen, Node
+    from amp.graph import Frozen
+    from amp.jit.group import Item, Read
     from amp.schedule.ipls import Loop
 
     Ints = NDArray[np.int64]
@@ -34,107 +34,6 @@ MAX_PLANES = 8
 """Most channels of an element-wise node that are computed side by side in one lane."""
 KPN_WIDTH = 8
 """Lanes of a process at a time."""
-WIDE = 8
-"""A sum of more terms than this is a loop over lanes, not straight-line code."""
-
-
-@dataclass(eq=False, slots=True)
-class Read:
-    """The edges of one inlet of a group, by slot."""
-
-    inlet: int
-    edges: list[Edge]
-    source: Ints
-    outlet: Ints
-    tokens: Ints
-    in_flight: Ints
-    plain: bool  # no edge is delayed or holds tokens, and both ends fire together
-
-    def reorder(self, order: Ints) -> None:
-        """Slot i becomes what slot ``order[i]`` was."""
-        self.edges = [self.edges[i] for i in order]
-        self.source, self.outlet = self.source[order], self.outlet[order]
-        self.tokens, self.in_flight = self.tokens[order], self.in_flight[order]
-
-
-@dataclass(eq=False, slots=True)
-class Group:
-    """Members of one cohort with one code.
-
-    A lane is (slot, batch, part); each lane holds ``planes`` channels. Element-wise nodes put
-    channels into parts, or into planes when they join a cluster without parts. The slots of a wide
-    sum are its terms; the slots of a skewed chain are its nodes, in order.
-    """
-
-    members: list[Node]
-    signature: int
-    start: int
-    width: int
-    reads: list[Read]
-    wide: bool
-    parts: int
-    number: int
-    archetype: str = ""
-    skewed: bool = False
-
-    @property
-    def first(self) -> Node:
-        """A member to ask for what all have in common."""
-        return self.members[0]
-
-    @property
-    def slots(self) -> int:
-        """Number of members, or of terms."""
-        return len(self.reads[0].edges) if self.wide else len(self.members)
-
-    @property
-    def collapsed(self) -> bool:
-        """Its outlet is that of one node, whatever its slots are."""
-        return self.wide or self.skewed
-
-    @property
-    def planes(self) -> int:
-        """Channels of each lane."""
-        return self.first.channels // self.parts
-
-    def __str__(self) -> str:
-        kind = self.first.kind
-        return f"{kind} x{len(self.members)}" if len(self.members) > 1 else repr(self.first.name)
-
-
-@dataclass(eq=False, slots=True)
-class Cluster:
-    """Groups that run as one kernel; ``before`` is the bit set of the items that run earlier."""
-
-    index: int
-    level: int  # number of the list of items that it is in
-    groups: list[Group]
-    before: int = 0
-    pinned: bool = False  # a sum depends on the order of the slots
-
-    @property
-    def head(self) -> Group:
-        """The group that sets the cluster's lanes."""
-        return next((group for group in self.groups if group.skewed), self.groups[0])
-
-
-@dataclass(eq=False, slots=True)
-class NarrowLoop:
-    """Items that are repeated in blocks of ``block`` frames."""
-
-    index: int
-    level: int
-    block: int
-    items: list[Item]
-    before: int = 0
-
-    @property
-    def groups(self) -> list[Group]:
-        """Every group inside."""
-        return [group for item in self.items for group in item.groups]
-
-
-Item = Cluster | NarrowLoop
 
 
 class Clustering:
@@ -152,8 +51,7 @@ class Clustering:
         self, graph: Frozen, start: list[int], archetype: Callable[[NodeType], str]
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
-        self._archetype = archetype
-        self.start = np.array(start, np.int64)
+        self._grouping = Grouping(np.array(start, np.int64), archetype)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)
@@ -172,7 +70,7 @@ class Clustering:
             if isinstance(stage, Stage):
                 for cohort in stage.cohorts:
                     members = [self.nodes[names[name]] for name in cohort.members]
-                    for group in self.split(members, cohort.width):
+                    for group in self._grouping.split(members, cohort.width):
                         self._place(group, out, block)
             else:
                 inner = self.run(stage.stages, names, stage.block)
@@ -210,54 +108,11 @@ class Clustering:
     def alone(self) -> list[Item]:
         """Every node as an item of its own: the processes of a KPN."""
         for node in self.nodes:
-            for group in self.split([node], KPN_WIDTH):
+            for group in self._grouping.split([node], KPN_WIDTH):
                 group.number = len(self.groups)
                 self.groups.append(group)
                 self._seat(group)
         return [Cluster(group.number, 0, [group]) for group in self.groups]
-
-    def split(self, members: list[Node], width: int) -> Iterator[Group]:
-        """Groups of members that share their code and their start."""
-        found: dict[tuple[int, int], list[Node]] = {}
-        start = self.start.tolist() if len(members) > 1 else self.start
-        for node in members:
-            found.setdefault((node.signature, start[node.index]), []).append(node)
-        for (signature, _), alike in found.items():
-            first = alike[0]
-            wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
-            for some in [[node] for node in alike] if wide else [alike]:
-                yield Group(
-                    some,
-                    signature,
-                    int(self.start[first.index]),
-                    width,
-                    self._reads(some, wide),
-                    wide,
-                    first.channels if first.type.channels == "each" else 1,
-                    -1,
-                    self._archetype(first.type),
-                )
-
-    def _reads(self, members: list[Node], wide: bool) -> list[Read]:
-        reads = []
-        for i, source in enumerate(members[0].sources):
-            if type(source) is Edge:
-                reads.append(self._read(i, [node.sources[i] for node in members], members))
-            elif type(source) is tuple and wide:
-                reads.append(self._read(i, list(source), members))
-            elif type(source) is tuple:
-                for term in range(len(source)):
-                    edges = [node.sources[i][term] for node in members]  # type: ignore[index]
-                    reads.append(self._read(i, edges, members))
-        return reads
-
-    def _read(self, inlet: int, edges: list[Edge], members: list[Node]) -> Read:
-        source = np.array([e.source for e in edges], np.int64)
-        outlet = np.array([e.outlet for e in edges], np.int64)
-        tokens = np.array([e.tokens for e in edges], np.int64)
-        in_flight = tokens + self.start[members[0].index] - self.start[source]
-        plain = not (in_flight.any() or tokens.any() or any(e.delay for e in edges))
-        return Read(inlet, edges, source, outlet, tokens, in_flight, plain)
 
     def _place(self, group: Group, out: list[Item], block: int) -> None:
         """Add ``group`` to a cluster of ``out``, or to a new one."""
@@ -357,6 +212,34 @@ class Clustering:
         return True
 
     def _why_not(self, group: Group, home: Cluster, block: int) -> str:
+        """Seat ``group`` in ``home``, or say what forbids it."""
+        reason = self._why_apart(group, home, block)
+        if reason:
+            return reason
+        order = self._order(group, home)
+        if order is None:
+            return "their members do not match one to one"
+        own_parts, group.parts = group.parts, self._parts(group, home.head.parts)
+        if not group.wide:
+            _reorder(group, order)
+        elif not self._pin(home, group, order):
+            group.parts = own_parts
+            return "two sums take its members in different orders"
+        self._seat(group)
+        groups = [*home.groups, group]
+        if all(
+            self._aligned(read, reader, groups, block)
+            for reader in groups
+            for read in reader.reads
+            if reader is group or not read.plain
+        ):
+            return ""
+        self.group_of[[node.index for node in group.members]] = -1
+        group.parts = own_parts
+        return "some of its inlets read other lanes of the same kernel"
+
+    def _why_apart(self, group: Group, home: Cluster, block: int) -> str:
+        """What forbids a common kernel, whatever the order of its lanes."""
         head = home.head
         if len(home.groups) >= MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
@@ -370,31 +253,8 @@ class Clustering:
             return f"their widths are {group.width} and {head.width}"
         if self._waits(group, home, block):
             return "another kernel has to run in between"
-        parts = self._parts(group, head.parts)
-        if not parts:
+        if not self._parts(group, head.parts):
             return "their channels do not match one to one"
-        order = self._order(group, home)
-        if order is None:
-            return "their members do not match one to one"
-        own_parts, group.parts = group.parts, parts
-        if group.wide:
-            if not self._pin(home, group, order):
-                group.parts = own_parts
-                return "two sums take its members in different orders"
-        elif (order != np.arange(len(order))).any():
-            group.members = [group.members[i] for i in order]
-            for read in group.reads:
-                read.reorder(order)
-        self._seat(group)
-        groups = [*home.groups, group]
-        for reader in groups:
-            for read in reader.reads:
-                if (reader is group or not read.plain) and not self._aligned(
-                    read, reader, groups, block
-                ):
-                    self.group_of[[n.index for n in group.members]] = -1
-                    group.parts = own_parts
-                    return "some of its inlets read other lanes of the same kernel"
         return ""
 
     def _waits(self, group: Group, home: Cluster, block: int) -> bool:
@@ -437,9 +297,7 @@ class Clustering:
         if home.pinned:
             return False
         for other in home.groups:
-            other.members = [other.members[i] for i in slots]
-            for read in other.reads:
-                read.reorder(slots)
+            _reorder(other, slots)
             self._seat(other)
         return True
 
@@ -493,17 +351,8 @@ class Clustering:
         a, b = home.head, other.head
         if len(home.groups) + len(other.groups) > MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
-        if (
-            a.wide
-            or b.wide
-            or (a.slots, a.parts, a.start, a.width)
-            != (
-                b.slots,
-                b.parts,
-                b.start,
-                b.width,
-            )
-        ):
+        mine, theirs = ((g.slots, g.parts, g.start, g.width) for g in (a, b))
+        if a.wide or b.wide or mine != theirs:
             return "their lanes do not match one to one"
         if home.before >> other.index & 1 or other.before >> home.index & 1:
             return "another kernel has to run in between"
@@ -511,3 +360,12 @@ class Clustering:
         if all(self._aligned(r, g, groups, block) for g in groups for r in g.reads):
             return ""
         return "their members stand in different orders"
+
+
+def _reorder(group: Group, order: Ints) -> None:
+    """Slot i becomes what slot ``order[i]`` was."""
+    if (order == np.arange(len(order))).all():
+        return
+    group.members = [group.members[i] for i in order]
+    for read in group.reads:
+        read.reorder(order)

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["PURE", "archetype_symbol", "emit_kernel"]
 
 
-def emit_kernel(kernel: Kernel, width: int, name: str = "kernel") -> ir.Module:
-    """LLVM module with the function ``name``."""
+def emit_kernel(
+    kernel: Kernel, width: int, name: str = "kernel", *, ragged: bool = True
+) -> ir.Module:
+    """LLVM module with the function ``name``; ``ragged`` lanes do not fill their last tile."""
     module = ir.Module(name=name)
-    _Emitter(KernelFunction(module, kernel, width, name)).run()
+    _Emitter(KernelFunction(module, kernel, width, name), ragged=ragged).run()
     return module
 
 
@@ -40,9 +42,10 @@ def archetype_symbol(name: str) -> str:
 
 
 class _Emitter:
-    def __init__(self, function: KernelFunction) -> None:
+    def __init__(self, function: KernelFunction, *, ragged: bool) -> None:
         self.function, self.kernel = function, function.kernel
-        self.ports, self.sums, self.values = Ports(function), Sums(function), Values(function)
+        self.ports, self.values = Ports(function), Values(function)
+        self.sums = Sums(function, ragged=ragged)
 
     def run(self) -> None:
         """Emit the whole function."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Sums:
     """The out ports of a kernel that add up over members."""
 
-    def __init__(self, function: KernelFunction) -> None:
-        self._function = function
+    def __init__(self, function: KernelFunction, *, ragged: bool) -> None:
+        self._function, self._ragged = function, ragged
         outlets = enumerate(function.kernel.outlets)
         self._planes = {i: port.planes for i, port in outlets if port.mode == "sum"}
         self._exists: ir.Value = None  # which lanes of this tile exist
@@ -77,7 +77,8 @@ class Sums:
 
     def _add(self, f: ir.IRBuilder, value: ir.Value, row: ir.Value) -> None:
         fn = self._function
-        value = f.select(self._exists, value, fn.constant(F64, -0.0))
+        if self._ragged:
+            value = f.select(self._exists, value, fn.constant(F64, -0.0))
         size = min(fn.width, w.SUM_ORDER)
         for number, place in enumerate(self._places):
             part = value
@@ -96,18 +97,23 @@ class Sums:
             row = b.mul(lanes, integer(8 * w.SUM_ORDER))
             for plane in range(planes):
                 start = offset(b, buffer, b.mul(b.mul(fn.frames, row), integer(plane)))
-                entries = b.mul(lanes, integer(plane))
-                self._fold(b, start, row, (table, entries, lanes))
+                self._fold(b, plane, start, row, (table, lanes))
 
     def _fold(
-        self, b: ir.IRBuilder, start: ir.Value, row: ir.Value, where: tuple[ir.Value, ...]
+        self,
+        b: ir.IRBuilder,
+        plane: int,
+        start: ir.Value,
+        row: ir.Value,
+        where: tuple[ir.Value, ir.Value],
     ) -> None:
-        """One plane; ``where`` is the table, its first entry for the plane, and their number."""
+        """One plane; ``where`` is the table and its lanes."""
         fn = self._function
-        table, entries, lanes = where
+        table, lanes = where
 
         def each_lane(lane: ir.Value) -> None:
-            at = offset(b, table, b.mul(b.add(entries, lane), integer(8 * w.ENTRY_WORDS)))
+            entry = b.add(b.mul(lanes, integer(plane)), lane)
+            at = offset(b, table, b.mul(entry, integer(8 * w.ENTRY_WORDS)))
             base = word(b, at, w.ENTRY_BASE, PTR)
             mask, stride = word(b, at, w.ENTRY_MASK), word(b, at, w.ENTRY_STRIDE)
 

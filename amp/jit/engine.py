@@ -135,7 +135,7 @@ def assembly(code: bytes) -> str:
         file.write(code)
         file.flush()
         command = ["objdump", "-d", "--no-show-raw-insn", "-M", "intel", file.name]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @functools.cache

@@ -10,14 +10,14 @@ import numpy as np
 from amp.errors import AmpError
 from amp.jit import driver, kpn
 from amp.jit.engine import native
-from amp.jit.lower import Narrow
+from amp.jit.lowered import Narrow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.graph import Node
     from amp.jit.bind import Bound, BoundCall
-    from amp.jit.lower import Call, Step
+    from amp.jit.lowered import Call, Step
 
     Words = NDArray[np.int64]
 
@@ -177,7 +177,7 @@ class KpnRunner:
             raise AmpError(f"{stuck} process(es) starved: a defect of amp, please report it")
 
 
-def _edges(call: Call, bound: Bound):  # noqa: ANN202
+def _edges(call: Call, bound: Bound):
     """Each edge into a process, with the number of tokens that its ring holds."""
     ports = iter(call.ins)
     for read in call.groups[0].reads:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.jit.cluster import Cluster
-from amp.jit.lower import trace_alone
+from amp.jit.group import Cluster
+from amp.jit.trace import trace_alone
 
 if TYPE_CHECKING:
-    from amp.jit.cluster import Clustering, Group, Item
+    from amp.jit.cluster import Clustering
+    from amp.jit.group import Group, Item
 
 LENGTHS = (16, 8, 4)
 """Members of a skewed kernel, which are its lanes."""

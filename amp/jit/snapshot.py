@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amp.graph import Node
     from amp.jit.bind import Bound, BoundCall
-    from amp.jit.cluster import Group
+    from amp.jit.group import Group
 
     Ints = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ def read_snapshot(
             slots = _slots(call, number, clock)
             shape = (bound.batch, len(slots))
             whole = _whole(lines[node.name], node, name, shape, np.float64)
-            tile, place = np.divmod(lanes, call.call.width)
+            tile, place = divmod(lanes, call.call.width)
             whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
     tokens = {
         key: memory[at].transpose(1, 2, 0, 3).reshape(bound.batch, -1, at.shape[-1])

@@ -9,7 +9,7 @@ from amp.contract import NodeType
 
 
 def _discover() -> dict[str, type[NodeType]]:
-    found = {}
+    found: dict[str, type[NodeType]] = {}
     for module in pkgutil.iter_modules(__path__):
         members = vars(importlib.import_module(f"{__name__}.{module.name}"))
         found.update(

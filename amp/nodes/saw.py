@@ -60,7 +60,7 @@ class Saw(NodeType):
         step, period = held_turns(b, frequency)
         p = b.state("phase", "phase")
         b.next("phase", advance(b, p, step))
-        return smooth_wrap(b, b.fma(2.0, p, -1.0), p, period, self.points)
+        return smooth_wrap(b, p + (p - 1.0), p, period, self.points)
 
     def reference(
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]

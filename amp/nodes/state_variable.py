@@ -62,12 +62,15 @@ class StateVariable(NodeType):
         a2 = g * a1
         a3 = g * a2
         s1, s2 = b.state("s1"), b.state("s2")
-        # the next states straight from the last ones: two operations deep instead of three
         v3 = x - s2
-        b.next("s1", b.fma(2.0 * a2, v3, b.fma(2.0, a1, -1.0) * s1))
-        b.next("s2", b.fma(2.0 * a3, v3, b.fma(2.0 * a2, s1, s2)))
         v1 = b.fma(a2, v3, a1 * s1)
         v2 = b.fma(a3, v3, b.fma(a2, s1, s2))
+        # 2 v - s, straight from the last states where v itself is not asked for: one operation less
+        b.next("s1", b.fma(2.0 * a2, v3, b.fma(2.0, a1, -1.0) * s1))
+        if self.mode in {"bandpass", "notch", "allpass"}:
+            b.next("s2", b.fma(2.0 * a3, v3, b.fma(2.0 * a2, s1, s2)))
+        else:
+            b.next("s2", b.fma(2.0, v2, -s2))
         match self.mode:
             case "lowpass":
                 return v2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.errors import IllegalSchedule
-from amp.schedule.ipls import MAX_BLOCK, WIDTHS, IPLS, Loop
+from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Loop
 from amp.schedule.latency import in_flight
 
 if TYPE_CHECKING:

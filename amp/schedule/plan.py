@@ -88,7 +88,9 @@ class _Planner:
         for index in members.tolist():
             node = self.graph.nodes[index]
             cohorts[node.kind].append(node.name)
-        return Stage([Cohort(kind, names, self.width) for kind, names in cohorts.items()])
+        return Stage(
+            tuple(Cohort(kind, tuple(names), self.width) for kind, names in cohorts.items())
+        )
 
 
 def _go_forward(edges: list[tuple[int, int]]) -> bool:
@@ -100,10 +102,10 @@ def _cycles(edges: list[tuple[int, int]]) -> list[list[int]]:
     """Strongly connected components that are cycles, each sorted."""
     if _go_forward(edges):
         return []
-    import networkx  # only graphs with feedback pay for it
+    import networkx as nx  # only graphs with feedback pay for it
 
-    graph = networkx.DiGraph(edges)
-    components = networkx.strongly_connected_components(graph)
+    graph = nx.DiGraph(edges)
+    components = nx.strongly_connected_components(graph)
     return [
         sorted(nodes)
         for nodes in components

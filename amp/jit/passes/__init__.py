@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from amp.jit.passes.expand_elementary import expand_elementary
+from amp.jit.passes.hoist import hoist_invariants
 from amp.jit.passes.prune import prune
 
-__all__ = ["expand_elementary", "prune"]
+__all__ = ["expand_elementary", "hoist_invariants", "prune"]

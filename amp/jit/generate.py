@@ -1,0 +1,45 @@
+"""From a kernel in IR to machine code, new or from the cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amp.ir import print_kernel
+from amp.jit.archetypes import load
+from amp.jit.emit import archetype_symbol, emit_kernel
+from amp.jit.engine import native
+
+if TYPE_CHECKING:
+    from amp.ir import Kernel
+    from amp.jit.engine import Native
+    from amp.jit.lowered import Call
+
+
+def generate(call: Call) -> tuple[Native, Native | None]:
+    """Machine code of a call's kernel, and of the kernel that prepares its coefficients."""
+    code = call.code
+    ragged = bool(call.lanes % call.width)
+    prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
+    return machine_code(code.kernel, call.width, ragged=ragged), prepare
+
+
+def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
+    """Machine code of a kernel that computes ``width`` lanes at a time.
+
+    Parameters
+    ----------
+    kernel, width
+        The kernel and its lanes.
+    ragged
+        The lanes do not fill the last tile.
+    """
+    imports = {}
+    if kernel.archetype:
+        imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
+    ragged &= any(port.mode == "sum" for port in kernel.outlets)  # only sums can tell
+    return native(
+        "kernel",
+        f"width {width} ragged {ragged}\n{print_kernel(kernel)}",
+        lambda: emit_kernel(kernel, width, ragged=ragged),
+        imports,
+    )

@@ -1,0 +1,112 @@
+"""What lowering makes: kernels in IR, what each is bound to, and the order they run in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from amp.ir import Kernel
+    from amp.jit.group import Cluster, Group, NarrowLoop, Read
+
+    Ints = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Ring:
+    """Memory of an outlet: ``(planes, tiles, frames, width)``, ``frames`` a power of two."""
+
+    planes: int
+    lanes: int
+    width: int
+    frames: int
+    initial: list[tuple[Ints, NDArray[np.float64]]] = field(default_factory=list)
+    """Initial tokens: lanes, and what they hold, (planes, lanes, count)."""
+
+
+@dataclass(slots=True)
+class InBinding:
+    """Where a port reads: arrays of shape (planes, lanes); ``ring`` is -1 for a graph input."""
+
+    mode: str
+    ring: Ints
+    plane: Ints
+    lane: Ints
+    tokens: Ints
+    read: Read | None = None
+    border: str = ""
+    border_group: int = -1
+
+
+@dataclass(slots=True)
+class OutBinding:
+    """Where a port writes: a ring, or a graph output."""
+
+    mode: str
+    ring: int = -1
+    border: str = ""
+    border_group: int = -1
+
+
+@dataclass(slots=True)
+class Code:
+    """A traced kernel and what its slots hold, in order."""
+
+    kernel: Kernel
+    inits: tuple[float | int | str, ...]
+    line_lengths: tuple[int, ...]
+    prepare: Kernel | None = None  # computes coefficients when parameters are set
+
+
+@dataclass(slots=True)
+class Call:
+    """One kernel at work: code, lanes, and bindings."""
+
+    code: Code
+    groups: list[Group]
+    width: int
+    lanes: int
+    start: int
+    ins: list[InBinding]
+    outs: list[OutBinding]
+    item: Cluster
+
+    @property
+    def tiles(self) -> int:
+        """Number of passes over the lanes."""
+        return -(-self.lanes // self.width)
+
+    def __str__(self) -> str:
+        return " > ".join(map(str, self.groups))
+
+
+@dataclass(slots=True)
+class Narrow:
+    """Steps repeated in blocks of ``block`` frames."""
+
+    block: int
+    steps: list[Step]
+    item: NarrowLoop
+
+
+Step = Call | Narrow
+
+
+@dataclass(slots=True)
+class Lowered:
+    """Everything native code needs, still without addresses."""
+
+    steps: list[Step]
+    calls: list[Call]
+    rings: list[Ring]
+    frames: int  # most frames of one call
+
+
+def tile_width(lanes: int, width: int) -> int:
+    """Lanes computed at a time: ``width``, or less where there are fewer lanes."""
+    while width > 1 and width // 2 >= lanes:
+        width //= 2
+    return width

@@ -1,0 +1,161 @@
+"""Tracing: the nodes of one kernel, group by group, into IR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amp.contract import Param, Trace
+from amp.errors import BadNode
+from amp.graph import Edge
+from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
+from amp.jit.lowered import Code
+
+if TYPE_CHECKING:
+    from amp.graph import Node
+    from amp.jit.group import Group
+    from amp.jit.lowered import InBinding, OutBinding
+
+
+@dataclass(slots=True)
+class Part:
+    """One group of a kernel.
+
+    Attributes
+    ----------
+    sources
+        What each read is: ``("value", group, outlet)`` in registers, or ``("port", in port, 0)``.
+    outs
+        Each outlet that goes to memory, and where to.
+    """
+
+    group: Group
+    sources: list[tuple[str, int, int]]
+    outs: list[tuple[int, OutBinding]]
+
+    def key(self, ins: list[InBinding]) -> tuple[object, ...]:
+        """Equal for parts of one code."""
+        group = self.group
+        return (
+            group.signature,
+            group.parts,
+            group.wide,
+            tuple(self.sources),
+            tuple((ins[k].mode, len(ins[k].ring)) for kind, k, _ in self.sources if kind == "port"),
+            tuple((outlet, out.mode) for outlet, out in self.outs),
+            group.archetype,
+            group.skewed,
+        )
+
+
+def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: float) -> Code:
+    """Code of the kernel of ``parts``, which are in dataflow order and numbered as in the cluster."""
+    b = Trace(sample_rate)
+    results: dict[int, list[list[Value]]] = {}  # group to outlet to plane
+    outlets: list[OutPort] = []
+    stores: list[tuple[Value, ...]] = []
+    for number, part in parts.items():
+        group = part.group
+        streams = [
+            results[which][outlet]
+            if kind == "value"
+            else [b.emit("inlet", attribute=(which, p)) for p in range(len(ins[which].ring))]
+            for kind, which, outlet in part.sources
+        ]
+        if group.archetype:
+            return _archetype_code(b, number, part, ins)
+        results[number] = _trace_group(b, number, group, streams)
+        for outlet, out in part.outs:
+            values = tuple(results[number][outlet])
+            outlets.append(OutPort(out.mode, len(values)))
+            stores.append(values)
+    missing = set(b.states) - set(b.nexts)
+    if missing:
+        raise BadNode("forward sets the next value of each of its states", got=str(missing))
+    kernel = Kernel(
+        tuple(b.values),
+        tuple(InPort(binding.mode, len(binding.ring)) for binding in ins),
+        tuple(outlets),
+        tuple((name, value.type) for name, value in b.slots.items()),
+        tuple(StateSlot(name, value.type) for name, value in b.states.items()),
+        tuple(b.line_lengths),
+        tuple(b.nexts[name] for name in b.states),
+        tuple(stores),
+        skewed=any(part.group.skewed for part in parts.values()),
+    )
+    return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
+
+
+def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
+    """A kernel that hands whole blocks to a prebuilt function, its params being one array."""
+    group = part.group
+    b.enter(f"{number}.0", group.first.type)
+    for name in type(group.first.type).params:
+        b.param(name)
+    inlets = tuple(InPort("table", len(binding.ring)) for binding in ins)
+    outlets = tuple(OutPort("table", group.planes) for _ in part.outs)
+    slots = tuple((slot, value.type) for slot, value in b.slots.items())
+    return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.archetype), (), ())
+
+
+def trace_alone(group: Group, sample_rate: float) -> Trace:
+    """The trace of one member of ``group`` that reads streams of one channel."""
+    b = Trace(sample_rate)
+    streams = [[b.emit("inlet", attribute=(port, 0))] for port in range(len(group.reads))]
+    _trace_group(b, 0, group, streams)
+    return b
+
+
+def _trace_group(
+    b: Trace, number: int, group: Group, streams: list[list[Value]]
+) -> list[list[Value]]:
+    """Values of each outlet and plane."""
+    node = group.first
+    if group.wide:
+        return [streams[0]]
+    if node.type.channels == "all":
+        b.enter(f"{number}.0", node.type)
+        lists = _arguments(b, node, streams, lambda planes: planes, _constant_list)
+        result = node.type.forward(b, *lists)
+        return [list(result)] if len(type(node.type).outlets) <= 1 else [list(r) for r in result]
+    per_plane = []
+    for plane in range(group.planes):
+        b.enter(f"{number}.{plane}", node.type)
+        values = _arguments(
+            b,
+            node,
+            streams,
+            lambda planes, p=plane: planes[p if len(planes) > 1 else 0],
+            lambda b, name, _: b.slot(name),
+        )
+        result = node.type.forward(b, *values)
+        per_plane.append(result if isinstance(result, tuple) else (result,))
+    return [list(outlet) for outlet in zip(*per_plane, strict=True)]
+
+
+def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:
+    value = source.value if isinstance(source, Param) else source
+    count = value.shape[1] if np.ndim(value) == 2 else 1
+    return [b.slot(f"{name}.{channel}") for channel in range(count)]
+
+
+def _arguments(
+    b: Trace, node: Node, streams: list[list[Value]], pick: Any, constant: Any
+) -> list[Any]:
+    """What ``forward`` gets for each inlet: a value, a list, or None."""
+    remaining = iter(streams)
+    arguments: list[Any] = []
+    if node.type.border == "input":
+        return [pick(next(remaining))]
+    for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
+        if isinstance(source, tuple):
+            arguments.append([pick(next(remaining)) for _ in source])
+        elif isinstance(source, Edge):
+            arguments.append(pick(next(remaining)))
+        elif source is None:
+            arguments.append(None)
+        else:
+            arguments.append(constant(b, inlet.name, source))
+    return arguments

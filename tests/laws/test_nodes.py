@@ -1,0 +1,298 @@
+"""The laws that every built-in node type is asked; see docs/design.
+
+A node type is tested by existing: its ``samples()`` are compiled at several widths, numbers of lanes
+and block sizes, with constants and with streams at its inlets, and compared with its ``reference``.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bits import Array, assert_same_bits
+from timed_reference import trace_node
+
+import amp
+from amp import nodes
+from amp.contract import NodeType, Param
+from amp.errors import BadNode
+from amp.ir import print_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amp.contract import Inlet
+
+RATE = 48_000.0
+FRAMES = 256
+# width, lanes, block: each width, odd tails, single frames
+SIZES = [(1, 1, 64), (4, 3, 7), (8, 8, 256), (16, 13, 64), (8, 13, 1), (4, 13, 256), (16, 1, 7)]
+TYPES = {name: kind for name, kind in nodes.NODE_TYPES.items() if not kind.border}
+SAMPLES = {
+    f"{name}.{i}": node for name, kind in TYPES.items() for i, node in enumerate(kind.samples())
+}
+HERTZ, SECONDS, PLAIN = (50.0, 9000.0), (0.0, 0.002), (-2.0, 2.0)
+"""Ranges of streams into inlets that have no finite range of their own."""
+ORDINARY = {"Hz": HERTZ, "s": SECONDS, "frames": (0.0, 14.0)}
+
+
+@dataclass
+class Bench:
+    """A graph of some equal nodes, side by side, and what is fed to them."""
+
+    graph: amp.Graph
+    shapes: dict[str, tuple[int, Inlet]] = field(default_factory=dict)
+
+    def inputs(self, seed: int = 1, frames: int = FRAMES) -> dict[str, Array]:
+        """A stream for each input, in the range of its inlet."""
+        return {
+            name: stream(inlet, (self.graph.batch, channels, frames), seed + 7 * i)
+            for i, (name, (channels, inlet)) in enumerate(self.shapes.items())
+        }
+
+
+def stream(inlet: Inlet, shape: tuple[int, ...], seed: int) -> Array:
+    """Noise in the range of an inlet; gates and triggers are held for a while."""
+    rng = np.random.default_rng([seed, *shape])
+    low, high = ORDINARY.get(inlet.unit, PLAIN)
+    if inlet.high != "nyquist" and np.isfinite([inlet.low, inlet.high]).all():
+        low, high = inlet.low, float(inlet.high)
+    low = max(low, inlet.low)
+    x: Array = rng.uniform(low, high, shape)
+    if inlet.name in {"gate", "trigger"}:
+        runs = rng.integers(0, 2, (*shape[:-1], shape[-1] // 20 + 1)) * 2.0 - 1.0
+        x = np.repeat(runs, 20, axis=-1)[..., : shape[-1]].copy()
+    return x
+
+
+def channels_of(node: NodeType, inlet: Inlet) -> int:
+    """Channels that a sample's inlet takes: its own number, a matrix's columns, else 1."""
+    if isinstance(node, nodes.MatrixMix):
+        return int(node.gains.shape[1])
+    return inlet.channels or 1
+
+
+def is_given(node: NodeType, inlet: Inlet, *, streams: bool) -> bool:
+    """Whether an inlet gets a stream: if it must, or if all do that can."""
+    if streams:
+        return not inlet.optional or inlet.name in node.given
+    return inlet.variadic or (
+        inlet.default is None and not inlet.optional and inlet.name not in node.given
+    )
+
+
+def bench(copies: list[NodeType], *, batch: int = 1, streams: bool = False) -> Bench:
+    """Each of ``copies`` on inputs of its own, called ``<inlet>.<copy>.<term>``."""
+    made = Bench(amp.Graph(RATE, batch))
+    for number, node in enumerate(copies):
+        taken: list[Any] = []
+        named: dict[str, Any] = {}
+        for inlet in type(node).inlets:
+            if is_given(node, inlet, streams=streams):
+                for term in range(3 if inlet.variadic else 1):
+                    name = f"{inlet.name}.{number}.{term}"
+                    made.shapes[name] = channels_of(node, inlet), inlet
+                    source = made.graph.input(name, made.shapes[name][0])
+                    if inlet.variadic:
+                        taken.append(source)
+                    else:
+                        named[inlet.name] = source
+        made.graph.output(f"out.{number}", made.graph.add(node, *taken, **named))
+    return made
+
+
+def reference(node: NodeType, inputs: dict[str, Array], frames: int, batch: int) -> Array:
+    """What the node's own reference makes of copy 0's inputs."""
+    arguments: dict[str, Any] = {}
+    for inlet in type(node).inlets:
+        given = [a for name, a in inputs.items() if name.startswith(f"{inlet.name}.0.")]
+        if inlet.variadic:
+            arguments[inlet.name] = given
+        elif given:
+            arguments[inlet.name] = given[0]
+        elif (value := node.given.get(inlet.name, inlet.default)) is not None:
+            constant = value.value if isinstance(value, Param) else value
+            arguments[inlet.name] = np.full((batch, 1, frames), constant, np.float64)
+    result: Array = node.reference(RATE, frames, **arguments)
+    return result
+
+
+@functools.cache
+def compiled(name: str, batch: int, block: int, width: int, *, streams: bool) -> amp.Program:
+    """Program of one sample; tests reset it before they run it."""
+    graph = bench([SAMPLES[name]], batch=batch, streams=streams).graph
+    return amp.compile(graph, amp.plan(graph, block, width) if block else None)
+
+
+def fresh(name: str, batch: int, block: int, width: int, *, streams: bool) -> amp.Program:
+    """The same, at clock 0."""
+    program = compiled(name, batch, block, width, streams=streams)
+    program.reset()
+    return program
+
+
+def varied(node: NodeType, number: int) -> NodeType:
+    """``node`` with its params and constants moved a little: another member of a cohort."""
+    attrs = {attr: getattr(node, attr) for attr in type(node).attrs}
+    for attr in type(node).params:
+        if isinstance(attrs[attr], int):
+            attrs[attr] += number
+        elif isinstance(attrs[attr], float):
+            attrs[attr] = (attrs[attr] + number / 16) % 1
+        else:
+            attrs[attr] = attrs[attr] * (1 - number / 64)
+    given = {key: value * (1 - number / 64) for key, value in node.given.items()}
+    return type(node)(**attrs, **given)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["constants", "streams"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_compiled_equals_reference(name: str, streams: bool) -> None:
+    """L1, at every width, with odd tails, and as a process of a KPN."""
+    node = SAMPLES[name]
+    for width, lanes, block in [*SIZES, (8, 3, 0)]:
+        inputs = bench([node], batch=lanes, streams=streams).inputs()
+        want = reference(node, inputs, FRAMES, lanes)
+        got = fresh(name, lanes, block, width, streams=streams).run(inputs, frames=FRAMES)["out.0"]
+        if isinstance(node, nodes.Noise):  # its reference sees batch 0 alone
+            got = got[:1]
+        np.testing.assert_allclose(
+            got,
+            np.broadcast_to(want, got.shape),
+            rtol=1e-9,
+            atol=1e-11,
+            err_msg=f"width {width}, {lanes} lanes, block {block}",
+        )
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["constants", "streams"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_lane_of_a_cohort_equals_the_node_alone(name: str, streams: bool) -> None:
+    """L2, to the bit."""
+    members = [varied(SAMPLES[name], number) for number in range(13)]
+    choir = bench(members, batch=2, streams=streams)
+    inputs = choir.inputs()
+    together = amp.compile(choir.graph, amp.plan(choir.graph, 64)).run(inputs, frames=FRAMES)
+    for number in (0, 5, 12):
+        solo = bench([members[number]], batch=2, streams=streams)
+        own = {to: inputs[to.replace(".0.", f".{number}.", 1)] for to in solo.shapes}
+        alone = amp.compile(solo.graph).run(own, frames=FRAMES)
+        assert_same_bits(together[f"out.{number}"], alone["out.0"], f"member {number}")
+
+
+@pytest.mark.parametrize("block", [0, 64])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_splits_and_resets_change_no_bit(name: str, block: int) -> None:
+    """L3 and L4."""
+    program = fresh(name, 3, block, 8, streams=True)
+    inputs = bench([SAMPLES[name]], batch=3, streams=True).inputs()
+    whole = program.run(inputs, frames=FRAMES)["out.0"]
+    for pieces in ([1, 255], [63, 1, 64, 128], [100, 3, 3, 150]):
+        program.reset()
+        ends = np.cumsum([0, *pieces])
+        parts = [
+            program.run({n: a[..., at:to] for n, a in inputs.items()}, frames=int(to - at))
+            for at, to in zip(ends[:-1], ends[1:], strict=True)
+        ]
+        joined = np.concatenate([part["out.0"] for part in parts], axis=2)
+        assert_same_bits(joined, whole, f"pieces {pieces}")
+
+
+def ir_of(node: NodeType) -> str:
+    """Text of the node's kernel as it is traced, one lane, every inlet a stream."""
+    graph = bench([node], streams=True).graph.freeze()
+    found = next(n for n in graph.nodes if n.type is node)
+    return print_kernel(trace_node(found, graph.nodes, RATE).kernel)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_ir_is_the_golden_one(kind: str, golden: Any) -> None:
+    """L6; ``pytest --update-golden`` writes the files anew."""
+    texts = [f"# {node!r}\n{ir_of(node)}" for name, node in SAMPLES.items() if named(name) == kind]
+    golden(f"{kind}.txt", "\n\n".join(texts) + "\n")
+
+
+def named(sample: str) -> str:
+    """Node type of a sample's name."""
+    return sample.partition(".")[0]
+
+
+def refusals() -> Iterator[Any]:
+    for name, kind in TYPES.items():
+        for i, (arguments, words) in enumerate(kind.refuses()):
+            yield pytest.param(kind, arguments, words, id=f"{name}.{i}")
+
+
+@pytest.mark.parametrize("kind, arguments, words", refusals())
+def test_refusals_say_the_right_words(
+    kind: type[NodeType], arguments: dict[str, Any], words: str
+) -> None:
+    """L7."""
+    with pytest.raises(BadNode, match=re.escape(words)):
+        kind(**arguments)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES.values() if kind.attrs])
+def test_unknown_and_surplus_arguments_are_refused(kind: type[NodeType]) -> None:
+    good = next(iter(kind.samples()))
+    attrs = {attr: getattr(good, attr) for attr in kind.attrs}
+    with pytest.raises(BadNode, match="has no attribute or inlet 'colour'"):
+        kind(**attrs, colour=1)
+    with pytest.raises(BadNode, match=f"takes at most {len(attrs)} positional"):
+        kind(*attrs.values(), 1)
+    with pytest.raises(AttributeError, match="is frozen"):
+        setattr(good, next(iter(kind.attrs)), 1)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_repr_says_how_to_make_it_again(name: str) -> None:
+    node = SAMPLES[name]
+    space = {**nodes.NODE_TYPES, "array": np.array, "nan": np.nan}
+    again = eval(repr(node), space)  # noqa: S307  (our own repr)
+    assert again.key == node.key
+    assert repr(again) == repr(node)
+
+
+def test_every_node_type_has_words_samples_and_a_reference() -> None:
+    for name, kind in TYPES.items():
+        assert "``" in str(kind.__doc__) or "::" in str(kind.__doc__), f"{name}: no equation"
+        assert "Examples" in str(kind.__doc__), name
+        assert list(kind.samples()), name
+        assert kind.reference is not NodeType.reference, name
+
+
+@pytest.mark.parametrize("block", [0, 64])
+def test_no_path_leads_through_a_reference(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L11: a raiser in place of every reference changes nothing."""
+
+    def graph() -> amp.Graph:
+        g = amp.Graph(RATE)
+        for name, node in SAMPLES.items():
+            taken = [
+                g.input(f"{name}.{inlet.name}", channels_of(node, inlet))
+                for inlet in type(node).inlets
+                if is_given(node, inlet, streams=False)
+            ]
+            g.output(f"{name}.out", g.add(node, *taken))
+        return g
+
+    def run() -> dict[str, Array]:
+        g = graph()
+        ports = [n for n in g.nodes if n.type.border == "input"]
+        inputs = {n.name: np.ones((1, n.channels, 9)) for n in ports}
+        program = amp.compile(g, amp.plan(g, block) if block else None)
+        return dict(program.run(inputs))
+
+    def forbidden(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a reference was called")
+
+    before = run()
+    for kind in TYPES.values():
+        monkeypatch.setattr(kind, "reference", forbidden)
+    after = run()
+    for name, array in before.items():
+        assert_same_bits(after[name], array, name)
