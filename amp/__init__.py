@@ -6,7 +6,7 @@ from amp import nodes, plot
 from amp.contract import Inlet, NodeType, Param
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
-from amp.pipeline import compile  # noqa: A004  (the name that users expect)
+from amp.pipeline import compile
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
 
 __all__ = [

@@ -33,7 +33,7 @@ SHORT = 256
 """Most params of a node whose straight-line code is preferred to an archetype."""
 
 
-def compile(  # noqa: A001  (the name that users expect)
+def compile(
     graph: Graph,
     ipls: IPLS | None = None,
     *,

@@ -73,10 +73,11 @@ class BoundRing:
         self.plane_stride = tiles * self.tile_stride
         self.at = arena.reserve(ring.planes * self.plane_stride)
 
-    def offsets(self, plane: NDArray[np.int64], lane: NDArray[np.int64]) -> NDArray[np.int64]:
+    def offsets(self, plane: NDArray[np.int64] | int, lane: NDArray[np.int64]) -> NDArray[np.int64]:
         """Arena offset of slot 0 of each (plane, lane)."""
         tile, place = np.divmod(lane, self.ring.width)
-        return self.at + plane * self.plane_stride + tile * self.tile_stride + place * 8
+        at = self.at + plane * self.plane_stride + tile * self.tile_stride + place * 8
+        return np.asarray(at, np.int64)
 
     @property
     def slot_stride(self) -> int:
@@ -397,7 +398,7 @@ class RingSlots:
     """Lanes of one plane of a ring as an array (lanes, slots)."""
 
     def __init__(self, arena: Arena, ring: BoundRing, plane: int, lanes: NDArray[np.int64]) -> None:
-        self._where = (ring.offsets(np.int64(plane), lanes)) // 8
+        self._where = ring.offsets(plane, lanes) // 8
         self._stride = ring.slot_stride // 8
         self._memory = arena.view(0, (arena.size // 8,))
 

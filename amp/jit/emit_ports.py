@@ -149,6 +149,7 @@ class Ports:
     def _gather_plane(self, b: ir.IRBuilder, table: ir.Value, plane: int, area: ir.Value) -> None:
         fn = self._function
         done = self._transpose(b, table, plane, area, inward=True)
+        done = self._gather_rows(b, table, plane, area, done)
 
         def each_lane(lane: ir.Value) -> None:
             entry = self._entry(b, table, plane, lane)
@@ -163,6 +164,34 @@ class Ports:
             loop(b, b.sub(fn.frames, done), "gather", each_frame)
 
         loop(b, integer(fn.width), "lane", each_lane)
+
+    def _gather_rows(
+        self, b: ir.IRBuilder, table: ir.Value, plane: int, area: ir.Value, done: ir.Value
+    ) -> ir.Value:
+        """Frame by frame where every lane of the tile reads a ring of one shape, so that all share
+        the slot; the number of frames moved so far."""
+        fn = self._function
+        if fn.width == 1:
+            return done
+        entries = [self._entry(b, table, plane, integer(lane)) for lane in range(fn.width)]
+        alike, head = ir.Constant(I1, 1), entries[0]
+        for entry in entries[1:]:
+            for mine, first in zip(entry[1:], head[1:], strict=True):
+                alike = b.and_(alike, b.icmp_signed("==", mine, first))
+        rows = b.select(alike, b.sub(fn.frames, done), integer(0))
+        start = b.sub(fn.fired, head.tokens)
+
+        def each_frame(i: ir.Value) -> None:
+            i = b.add(i, done)
+            at = b.mul(b.and_(b.add(start, i), head.mask), head.stride)
+            row: ir.Value = ir.Constant(fn.vector(F64), ir.Undefined)
+            for lane, entry in enumerate(entries):
+                token = b.load(offset(b, entry.base, at), typ=F64)
+                row = b.insert_element(row, token, integer(lane))
+            b.store(row, offset(b, area, fn.bytes(b, i)), align=fn.align)
+
+        loop(b, rows, "row", each_frame)
+        return b.add(done, rows)
 
     def _scatter(self, b: ir.IRBuilder, port: int) -> None:
         fn = self._function

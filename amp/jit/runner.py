@@ -13,9 +13,11 @@ from amp.jit.engine import native
 from amp.jit.lowered import Narrow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from amp.graph import Node
+    from amp.graph import Edge, Node
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.lowered import Call, Step
 
@@ -97,7 +99,7 @@ class _Pool:
         from amp.jit.archetypes import load_pool
 
         self._library = load_pool()
-        self.handle = self._library.create(threads)
+        self.handle: int = self._library.create(threads) or 0
         self.run_address = self._library.run_address
 
     def __del__(self) -> None:
@@ -177,7 +179,7 @@ class KpnRunner:
             raise AmpError(f"{stuck} process(es) starved: a defect of amp, please report it")
 
 
-def _edges(call: Call, bound: Bound):
+def _edges(call: Call, bound: Bound) -> Iterator[tuple[Edge, int]]:
     """Each edge into a process, with the number of tokens that its ring holds."""
     ports = iter(call.ins)
     for read in call.groups[0].reads:

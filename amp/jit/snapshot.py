@@ -29,18 +29,18 @@ def read_snapshot(
     states: Arrays = defaultdict(dict)
     lines: Arrays = defaultdict(dict)
     for call in bound.calls:
-        for node, name, memory, lanes, channel in _states(bound, call):
+        for node, name, memory, at, channel in _states(bound, call):
             whole = _whole(states[node.name], node, name, (bound.batch,), memory.dtype)
-            whole[:, channel] = memory[lanes]
+            whole[:, channel] = memory[at]
         for node, name, number, lanes, channel in _lines(bound, call):
             slots = _slots(call, number, clock)
             shape = (bound.batch, len(slots))
             whole = _whole(lines[node.name], node, name, shape, np.float64)
-            tile, place = divmod(lanes, call.call.width)
+            tile, place = np.divmod(lanes, call.call.width)
             whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
     tokens = {
-        key: memory[at].transpose(1, 2, 0, 3).reshape(bound.batch, -1, at.shape[-1])
-        for key, memory, at in _tokens(bound, nodes, start, clock)
+        key: memory[where].transpose(1, 2, 0, 3).reshape(bound.batch, -1, where.shape[-1])
+        for key, memory, where in _tokens(bound, nodes, start, clock)
     }
     return dict(states), dict(lines), tokens
 
@@ -55,16 +55,16 @@ def write_snapshot(
     """Undo of `read_snapshot`."""
     states, lines, tokens = content
     for call in bound.calls:
-        for node, name, memory, lanes, channel in _states(bound, call):
-            memory[lanes] = states[node.name][name][:, channel]
+        for node, name, memory, at, channel in _states(bound, call):
+            memory[at] = states[node.name][name][:, channel]
         for node, name, number, lanes, channel in _lines(bound, call):
             slots = _slots(call, number, clock)
             tile, place = np.divmod(lanes, call.call.width)
             memory = call.line(number)
             memory[tile[..., None], slots, place[..., None]] = lines[node.name][name][:, channel]
-    for key, memory, at in _tokens(bound, nodes, start, clock):
-        planes, batch, parts, count = at.shape
-        memory[at] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
+    for key, memory, where in _tokens(bound, nodes, start, clock):
+        planes, batch, parts, count = where.shape
+        memory[where] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
 
 
 def _states(

@@ -50,5 +50,5 @@ class Constant(NodeType):
     @classmethod
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
         yield {}, "Constant needs the attribute 'value'"
-        yield {"value": float("nan")}, "Constant.value is one finite number"
+        yield {"value": float("nan")}, "Constant.value is finite"
         yield {"value": [1.0, 2.0]}, "Constant.value is one finite number"

@@ -69,7 +69,7 @@ class MatrixMix(NodeType):
                 expected=f"{inputs} channel(s)",
                 got=str(widths.get("input", 1)),
             )
-        return outputs
+        return int(outputs)
 
     def forward(self, b: Trace, x: list[Value]) -> list[Value]:
         out = []
@@ -83,7 +83,8 @@ class MatrixMix(NodeType):
     def reference(
         self, sample_rate: float, frames: int, *, input: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        return np.einsum("oi,bif->bof", self.gains, input)
+        mixed: NDArray[np.float64] = np.einsum("oi,bif->bof", self.gains, input)
+        return mixed
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:

@@ -13,6 +13,7 @@ from amp.ir import Builder, Kernel, OutPort
 
 if TYPE_CHECKING:
     from amp.ir import Value
+    from amp.ir.ops import Type
 
 PREPARED = "="
 """First letter of the name of a parameter that the preparing kernel writes."""
@@ -71,7 +72,7 @@ def hoist_invariants(kernel: Kernel) -> tuple[Kernel | None, Kernel]:
     return _preparing(border, types), rest
 
 
-def _preparing(border: list[Value], types: dict[str, str]) -> Kernel:
+def _preparing(border: list[Value], types: dict[str, Type]) -> Kernel:
     builder, new = Builder(), dict[int, "Value"]()
     for value in _ancestors(border):
         operands = [new[operand.index] for operand in value.operands]
