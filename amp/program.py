@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from amp.arrays import check_inputs, check_outputs
 from amp.contract import Param, constant_array
-from amp.errors import BadInput, BadNode, BadState, BadValue, ProgramBusy
+from amp.errors import BadNode, BadState, BadValue, ProgramBusy
 from amp.graph import check_constant
 from amp.jit import words as w
 from amp.jit.snapshot import read_snapshot, write_snapshot
+from amp.result import Result, State, Timing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
     from amp.contract import Inlet
     from amp.graph import Frozen, Node
     from amp.jit.bind import Bound
     from amp.schedule import IPLS
+
+__all__ = ["Program", "Progress", "Result", "Runner", "State", "Timing"]
 
 Progress = Callable[[int, int], None]
 _PATIENCE_SECONDS = 0.02
@@ -36,75 +41,6 @@ class Runner(Protocol):
 
     def run(self, clock: int, frames: int) -> None:
         """Run native code for the frames ``clock`` to ``clock + frames``."""
-
-
-class Result(Mapping[str, "NDArray[np.float64]"]):
-    """What a run returns: ``result[name]`` is float64, ``(batch, channel, frame)``.
-
-    Attributes
-    ----------
-    latency
-        Frames from the start of the clock to the first visible token, by output.
-    sample_rate
-        Frames per second.
-    """
-
-    def __init__(
-        self,
-        outputs: dict[str, NDArray[np.float64]],
-        latency: dict[str, int],
-        sample_rate: float,
-    ) -> None:
-        self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return self._outputs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._outputs)
-
-    def __len__(self) -> int:
-        return len(self._outputs)
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}: {array.shape}" for name, array in self._outputs.items())
-        return f"<Result {shapes}>"
-
-
-@dataclass(frozen=True)
-class State:
-    """A snapshot of a program, the same for every engine and schedule of one graph.
-
-    Attributes
-    ----------
-    clock
-        Frames run.
-    graph
-        Fingerprint of the graph.
-    nodes
-        Node name to its states by name, each ``(batch, channel)``.
-    lines
-        Node name to its delay lines by name, each ``(batch, channel, frame)``, oldest first.
-    edges
-        Tokens in flight, ``(batch, channel, count)``, by (consumer, number of the edge).
-    """
-
-    clock: int
-    graph: str
-    nodes: dict[str, dict[str, NDArray[Any]]]
-    lines: dict[str, dict[str, NDArray[np.float64]]]
-    edges: dict[tuple[str, int], NDArray[np.float64]]
-    version: int = 1
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one kernel has cost since the last reset."""
-
-    label: str
-    firings: int
-    frames: int
-    seconds: float
 
 
 class Program:
@@ -134,6 +70,8 @@ class Program:
         ports = bound.border_ports()
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
         self._outputs = {p.node.name: p for p in ports if p.side == "output"}
+        self._input_nodes = {name: port.node for name, port in self._inputs.items()}
+        self._output_nodes = {name: port.node for name, port in self._outputs.items()}
         self._params = _collect_params(about)
 
     # ---- running
@@ -176,8 +114,8 @@ class Program:
         ProgramBusy
             If another thread is running this program.
         """
-        arrays, count = self._check_inputs(inputs or {}, frames)
-        results = self._check_outputs(out or {}, count)
+        arrays, count = check_inputs(inputs or {}, frames, self._input_nodes, self._about.batch)
+        results = check_outputs(out or {}, self._output_nodes, self._about.batch, count)
         if not self._lock.acquire(blocking=False):
             raise ProgramBusy(
                 "a program runs in one thread at a time", fix="compile one program per thread"
@@ -199,7 +137,7 @@ class Program:
 
         Parameters and errors are those of `run`; outputs have as many frames as the inputs.
         """
-        arrays, count = self._check_inputs(inputs or {}, frames)
+        arrays, count = check_inputs(inputs or {}, frames, self._input_nodes, self._about.batch)
         extra = max(self.latency.values(), default=0)
         if extra:
             arrays = {
@@ -253,84 +191,6 @@ class Program:
             if progress is not None:
                 progress(done, count)
 
-    # ---- checking what comes from outside
-
-    def _check_inputs(
-        self, inputs: Mapping[str, ArrayLike], frames: int | None
-    ) -> tuple[dict[str, NDArray[np.float64]], int]:
-        if set(inputs) != set(self._inputs):
-            raise BadInput(
-                "a run is given each input of the graph",
-                expected=str(sorted(self._inputs)),
-                got=str(sorted(inputs)),
-            )
-        arrays = {}
-        for name, given in inputs.items():
-            node = self._inputs[name].node
-            array = np.asarray(given)
-            if array.dtype.kind not in "iufb":
-                raise BadInput(
-                    f"input {name!r} is a real array",
-                    got=f"dtype {array.dtype}",
-                    where=str(node),
-                    fix="convert it to float64",
-                )
-            expected = (self._about.batch, node.channels)
-            if array.ndim != 3 or array.shape[:2] != expected:
-                raise BadInput(
-                    f"input {name!r} has shape (batch, channel, frame)",
-                    expected=f"({expected[0]}, {expected[1]}, frames)",
-                    got=str(array.shape),
-                    where=str(node),
-                    fix="reshape it, e.g. x.reshape(1, 1, -1) for one signal",
-                )
-            arrays[name] = np.ascontiguousarray(array, np.float64)
-        counts = {name: array.shape[2] for name, array in arrays.items()}
-        if frames is not None:
-            if isinstance(frames, bool) or not isinstance(frames, int | np.integer):
-                raise BadInput("frames is a whole number", got=repr(frames))
-            counts["frames="] = int(frames)
-        if len(set(counts.values())) != 1:
-            raise BadInput(
-                "a run has one number of frames",
-                got=", ".join(f"{name}: {n}" for name, n in counts.items()) or "none",
-                fix="give inputs of equal length" if counts else "say run(frames=n)",
-            )
-        count = next(iter(counts.values()))
-        if not 1 <= count < 1 << 48:
-            raise BadInput("a run has at least one frame", got=str(count))
-        return arrays, count
-
-    def _check_outputs(
-        self, out: Mapping[str, NDArray[np.float64]], count: int
-    ) -> dict[str, NDArray[np.float64]]:
-        unknown = set(out) - set(self._outputs)
-        if unknown:
-            raise BadInput(
-                "out names outputs of the graph",
-                expected=str(sorted(self._outputs)),
-                got=str(sorted(unknown)),
-            )
-        results = {}
-        for name, port in self._outputs.items():
-            shape = (self._about.batch, port.node.channels, count)
-            array = out.get(name)
-            if array is None:
-                array = np.empty(shape)
-            elif (
-                not isinstance(array, np.ndarray)
-                or array.shape != shape
-                or array.dtype != np.float64
-                or not (array.flags.c_contiguous and array.flags.writeable)
-            ):
-                raise BadInput(
-                    f"out[{name!r}] is a writable C-contiguous float64 array",
-                    expected=str(shape),
-                    got=f"{getattr(array, 'dtype', type(array))} {np.shape(array)}",
-                )
-            results[name] = array
-        return results
-
     # ---- parameters and state
 
     @property
@@ -354,30 +214,9 @@ class Program:
             raise BadValue(
                 f"the graph has no parameter {name!r}", expected=str(sorted(self._params))
             )
-        about = self._about
-        for param, node, inlet in sites:
-            try:
-                array = constant_array(value, f"param {name!r}")
-                if inlet is not None:
-                    check_constant(array, inlet, about.sample_rate, about.batch)
-                    wide = array.shape[1] if array.ndim == 2 else 1
-                    known = param.value.shape[1] if param.value.ndim == 2 else 1
-                    fits = wide in {1, known, node.channels}
-                else:
-                    fits = array.shape == param.value.shape
-            except (BadNode, BadValue) as error:
-                raise BadValue(
-                    error.rule, expected=error.expected, got=error.got, where=str(node)
-                ) from None
-            if not fits:
-                raise BadValue(
-                    f"param {name!r} keeps its shape",
-                    expected=str(param.value.shape),
-                    got=str(array.shape),
-                    where=str(node),
-                )
+        arrays = [_fitting(value, site, self._about) for site in sites]
         with self._exclusive():
-            self._bound.params[name] = array
+            self._bound.params[name] = arrays[-1]
             users = {node.index for _, node, _ in sites}
             for call in self._bound.calls:
                 if any(n.index in users for g in call.call.groups for n in g.members):
@@ -489,3 +328,31 @@ def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | 
                 fix="share one amp.Param, or choose another name",
             )
     return found
+
+
+def _fitting(
+    value: ArrayLike, site: tuple[Param, Node, Inlet | None], about: Frozen
+) -> NDArray[np.float64]:
+    """Array of ``value``, if it can be that of a parameter where it is used."""
+    param, node, inlet = site
+    try:
+        array = constant_array(value, f"param {param.name!r}")
+        if inlet is not None:
+            check_constant(array, inlet, about.sample_rate, about.batch)
+            wide = array.shape[1] if array.ndim == 2 else 1
+            known = param.value.shape[1] if param.value.ndim == 2 else 1
+            fits = wide in {1, known, node.channels}
+        else:
+            fits = array.shape == param.value.shape
+    except (BadNode, BadValue) as error:
+        raise BadValue(
+            error.rule, expected=error.expected, got=error.got, where=str(node)
+        ) from None
+    if not fits:
+        raise BadValue(
+            f"param {param.name!r} keeps its shape",
+            expected=str(param.value.shape),
+            got=str(array.shape),
+            where=str(node),
+        )
+    return array

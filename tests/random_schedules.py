@@ -8,14 +8,15 @@ cyclic goes into a loop of narrower blocks, and any run of stages may.
 from __future__ import annotations
 
 import random
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
+from timed_reference import start_clocks
 
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
 from amp.schedule.ipls import WIDTHS
-from timed_reference import start_clocks
 
 if TYPE_CHECKING:
     from amp import Graph
@@ -58,7 +59,7 @@ class _Scheduler:
                 made.append(self._stage(plain))
             cyclic = [[m for m in members if unit[m] == u] for u in ready if u in loops]
             if len(cyclic) > 1 and self.dare(0.5):
-                cyclic = [sum(cyclic, [])]
+                cyclic = [list(chain.from_iterable(cyclic))]
             made += [self._loop(cycle, block) for cycle in cyclic]
             if self.dare():
                 self.rng.shuffle(made)
@@ -106,11 +107,13 @@ class _Scheduler:
         for kind, names in kinds.items():
             if self.dare(0.5):
                 self.rng.shuffle(names)
-            while names:
-                count = self.rng.randint(1, len(names)) if self.dare(0.4) else len(names)
+            first = 0
+            while first < len(names):
+                rest = len(names) - first
+                count = self.rng.randint(1, rest) if self.dare(0.4) else rest
                 own = self.rng.choice(WIDTHS) if self.dare(0.5) else width
-                cohorts.append(Cohort(kind, tuple(names[:count]), own))
-                names = names[count:]
+                cohorts.append(Cohort(kind, tuple(names[first : first + count]), own))
+                first += count
         if self.dare():
             self.rng.shuffle(cohorts)
         return Stage(tuple(cohorts))

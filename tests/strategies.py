@@ -19,9 +19,10 @@ from amp.contract import Inlet, NodeType, Trace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bits import Array
+
     from amp.graph import Stream, Tapped
     from amp.ir import Value
-    from bits import Array
 
 LONGEST_RUN = 420
 """Most frames that a case is run for."""
@@ -254,13 +255,15 @@ def _voice(m: _Maker, at: tuple[Stream, float]) -> Stream:
     x, share = at
     saw = m.add(nodes.Saw(phase=share), m.add(nodes.Add(), x, 200.0 + 900.0 * share))
     low = m.add(nodes.StateVariable(), saw, cutoff=300.0 + 5000.0 * share, q=0.5 + share)
-    return m.add(nodes.Pan(), low, position=2.0 * share - 1.0)
+    out: Stream = m.add(nodes.Pan(), low, position=2.0 * share - 1.0)
+    return out
 
 
 def _echo(m: _Maker, at: tuple[Stream, float]) -> Stream:
     x, share = at
     back = m.graph.feedback()
-    y = m.add(nodes.Add(), x, m.add(nodes.Gain(), amp.edge(back, initial=2), gain=0.5 * share))
+    held = m.add(nodes.Gain(), amp.edge(back, initial=2), gain=0.5 * share)
+    y: Stream = m.add(nodes.Add(), x, held)
     back.connect(y)
     return y
 
@@ -270,7 +273,8 @@ def _pluck(m: _Maker, at: tuple[Stream, float]) -> Stream:
     gate = m.add(nodes.Function2("subtract"), x, share)
     level = m.add(nodes.Envelope("exponential"), gate, attack=1e-4 + 1e-3 * share, release=2e-3)
     tone = m.add(nodes.Sine(phase=share), frequency=3000.0 * share)
-    return m.add(nodes.Multiply(), level, tone)
+    out: Stream = m.add(nodes.Multiply(), level, tone)
+    return out
 
 
 CHOIRS: list[Callable[[_Maker, Any], Stream]] = [

@@ -91,7 +91,7 @@ def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
             return port(number, -1)
         return [port(number, c) for c in range(nodes[edge.source].channels)]
 
-    arguments = [port(0, -1)] if node.type.border == "input" else []
+    arguments: list[Any] = [port(0, -1)] if node.type.border == "input" else []
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         if isinstance(source, tuple):
             arguments.append([stream() for _ in source])
@@ -242,11 +242,7 @@ def run_reference(
         due = [i for i in order if clock >= start[i]]
         fired: list[int] = []
         while due:  # whoever has its tokens fires; a producer of this very frame goes first
-            ready = [
-                i
-                for i in due
-                if all(fifos[i, e].tokens for e in range(len(nodes[i].edges)))
-            ]
+            ready = [i for i in due if all(fifos[i, e].tokens for e in range(len(nodes[i].edges)))]
             assert ready, f"nobody can fire at {clock}: {[nodes[i].name for i in due]}"
             for i in ready:
                 fire(nodes[i], clock)

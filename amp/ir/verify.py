@@ -72,8 +72,8 @@ def _verify_ports(kernel: Kernel) -> None:
             raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
     if kernel.archetype:
         ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
-        if kernel.values or [port.mode for port in ports] != ["table", "table"]:
-            raise BadIR("an archetype has one table in, one table out and no values")
+        if kernel.values or len(kernel.inlets) != 1 or {port.mode for port in ports} != {"table"}:
+            raise BadIR("an archetype has one table in, tables out and no values")
         return
     if kernel.skewed and (
         [port.mode in {"uniform", "table"} for port in kernel.inlets] != [True]

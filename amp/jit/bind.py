@@ -6,12 +6,12 @@ states, delay lines), then what stays (parameters, tables, records, scratch).
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from amp.jit import words as w
+from amp.jit.flushed import call_flushed
 from amp.jit.passes.hoist import PREPARED
 from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
@@ -203,8 +203,7 @@ class Bound:
             words = self.arena.view(
                 bound.prepare_words_at, (Words.of(code.prepare).total,), np.int64
             )
-            run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(bound.preparing.address)
-            run(words.ctypes.data, 1)
+            call_flushed(bound.preparing.address, words.ctypes.data, 1)
 
     def _fill_slots(self, bound: BoundCall, at: int, kernel: Kernel) -> None:
         call = bound.call

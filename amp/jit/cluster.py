@@ -136,6 +136,8 @@ class Clustering:
     def _place_loop(self, inner: list[Item], loop: Loop, out: list[Item], block: int) -> None:
         """Add a loop; one whose body is a single kernel that sees only its own lanes is no loop."""
         item: Item
+        if not inner:
+            return
         only = inner[0]
         groups = [group for it in inner for group in it.groups]
         if (

@@ -51,7 +51,7 @@ class _Emitter:
         """Emit the whole function."""
         fn = self.function
         b = fn.entry
-        if self.kernel.archetype:
+        if self.kernel.archetype and self.kernel.outlets:
             sides = (("in", self.kernel.inlets), ("out", self.kernel.outlets))
             self.archetype_tables = {side: b.alloca(PTR, ports[0].planes) for side, ports in sides}
         self.sums.begin(b)
@@ -70,7 +70,8 @@ class _Emitter:
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
         if self.kernel.archetype:
-            self._call_archetype(b)
+            if self.kernel.outlets:  # otherwise no one reads it
+                self._call_archetype(b)
         else:
             self._frames(b)
         self.ports.end_tile(b)
@@ -89,6 +90,8 @@ class _Emitter:
         callee = function_named(fn.module, archetype_symbol(self.kernel.archetype), kind)
         params = offset(b, fn.params, b.mul(fn.tile, integer(8 * len(self.kernel.params))))
         b.call(callee, [params, *tables, *counts, fn.frames])
+        for port in range(1, len(self.kernel.outlets)):
+            self.ports.areas["out", port] = self.ports.areas["out", 0]
 
     def _frames(self, b: ir.IRBuilder) -> None:
         """The loop over frames, with the states in registers; ``b`` continues after it."""

@@ -76,6 +76,8 @@ def _split(clustering: Clustering, groups: list[Group], observed: set[int]) -> l
     if len(chain) < LENGTHS[-1] or not _has_plain_memory(clustering, chain[0]):
         return [groups]
     chain = chain[: next(n for n in LENGTHS if n <= len(chain))]
+    if not readers[chain[-1].number] and chain[-1].number not in observed:
+        return [groups]  # no one hears it
     after = _descendants(chain[-1], readers)
     before = [g for g in groups if g.number not in after and g not in chain]
     rest = [g for g in groups if g.number in after]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.schedule.ipls import IPLS, Cohort, Loop, Stage
+from amp.errors import BadValue
+from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Cohort, Loop, Stage
 from amp.schedule.latency import in_flight, starts
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
     width
         Lanes that a cohort computes at a time.
 
+    Raises
+    ------
+    BadValue, BadGraph, Deadlock, TooSlowCycle
+
     Examples
     --------
     >>> import amp
@@ -39,9 +44,14 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
       stage 1: Multiply x1 (width 8)
       stage 2: Output x1 (width 8)
     """
+    whole = isinstance(block, int | np.integer) and not isinstance(block, bool)
+    if not (whole and 1 <= block <= MAX_BLOCK):
+        raise BadValue(f"a block is a whole number from 1 to {MAX_BLOCK}", got=repr(block))
+    if width not in WIDTHS:
+        raise BadValue(f"a width is one of {WIDTHS}", got=repr(width))
     frozen = graph.freeze()
-    planner = _Planner(frozen, starts(frozen), width)
-    return IPLS(block, planner.items(None, block), frozen.fingerprint)
+    planner = _Planner(frozen, starts(frozen), int(width))
+    return IPLS(int(block), planner.items(None, int(block)), frozen.fingerprint)
 
 
 class _Planner:

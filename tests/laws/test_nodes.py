@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from amp import nodes
 from amp.contract import NodeType
 from amp.errors import BadNode
 from amp.ir import print_kernel
+from amp.nodes.matrix_mix import MatrixMix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amp.contract import Inlet
+    from amp.program import Program
 
 RATE = 48_000.0
 FRAMES = 256
@@ -74,7 +77,7 @@ def stream(inlet: Inlet, shape: tuple[int, ...], seed: int) -> Array:
 
 def channels_of(node: NodeType, inlet: Inlet) -> int:
     """Channels that a sample's inlet takes: its own number, a matrix's columns, else 1."""
-    if isinstance(node, nodes.MatrixMix):
+    if isinstance(node, MatrixMix):
         return int(node.gains.shape[1])
     return inlet.channels or 1
 
@@ -128,13 +131,13 @@ def reference(name: str, *, streams: bool) -> Array:
 
 
 @functools.cache
-def compiled(name: str, batch: int, block: int, width: int, *, streams: bool) -> amp.Program:
+def compiled(name: str, batch: int, block: int, width: int, *, streams: bool) -> Program:
     """Program of one sample; tests reset it before they run it."""
     graph = bench([SAMPLES[name]], batch=batch, streams=streams).graph
     return amp.compile(graph, amp.plan(graph, block, width) if block else None)
 
 
-def fresh(name: str, batch: int, block: int, width: int, *, streams: bool) -> amp.Program:
+def fresh(name: str, batch: int, block: int, width: int, *, streams: bool) -> Program:
     """The same, at clock 0."""
     program = compiled(name, batch, block, width, streams=streams)
     program.reset()
@@ -202,7 +205,7 @@ def test_splits_and_resets_change_no_bit(name: str, block: int) -> None:
         ends = np.cumsum([0, *pieces])
         parts = [
             program.run({n: a[..., at:to] for n, a in inputs.items()}, frames=int(to - at))
-            for at, to in zip(ends[:-1], ends[1:], strict=True)
+            for at, to in pairwise(ends)
         ]
         joined = np.concatenate([part["out.0"] for part in parts], axis=2)
         assert_same_bits(joined, whole, f"pieces {pieces}")
@@ -258,7 +261,7 @@ def test_unknown_and_surplus_arguments_are_refused(kind: type[NodeType]) -> None
 def test_repr_says_how_to_make_it_again(name: str) -> None:
     node = SAMPLES[name]
     space = {**nodes.NODE_TYPES, "array": np.array, "nan": np.nan}
-    again = eval(repr(node), space)  # noqa: S307  (our own repr)
+    again = eval(repr(node), space)
     assert again.key == node.key
     assert repr(again) == repr(node)
 
@@ -279,7 +282,9 @@ def test_no_path_leads_through_a_reference(block: int, monkeypatch: pytest.Monke
         g = amp.Graph(RATE)
         for name, node in SAMPLES.items():
             ports = [i for i in type(node).inlets if is_given(node, i, streams=False)]
-            taken = {i.name: g.input(f"{name}.{i.name}", channels_of(node, i)) for i in ports}
+            taken: dict[str, Any] = {
+                i.name: g.input(f"{name}.{i.name}", channels_of(node, i)) for i in ports
+            }
             terms = [taken.pop(i.name) for i in ports if i.variadic]
             g.output(f"{name}.out", g.add(node, *terms, **taken))
         return g

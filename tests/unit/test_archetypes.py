@@ -201,7 +201,7 @@ def test_a_missing_library_is_named() -> None:
 
 @pytest.mark.eigen
 def test_a_header_that_disagrees_with_its_row_is_refused(kernel: archetypes.Archetype) -> None:
-    import cppyy  # noqa: PLC0415, TID251
+    import cppyy  # noqa: TID251
 
     wrong = msgspec.structs.replace(ROW.forward, arguments=ROW.forward.arguments[:-1])
     with pytest.raises(ArchetypeUnavailable, match="header agrees with its manifest row"):

@@ -81,7 +81,7 @@ def _preparing(border: list[Value], types: dict[str, Type]) -> Kernel:
         tuple(builder.values),
         (),
         (OutPort("ring", len(border)),),
-        tuple((name, types[name]) for name in _names(builder)),  # type: ignore[misc]
+        tuple((name, types[name]) for name in _names(builder)),
         (),
         (),
         (),
@@ -100,12 +100,13 @@ def _border(kernel: Kernel) -> list[Value]:
         if value.index in seen:
             continue
         seen.add(value.index)
-        for operand in (value, *value.operands) if value.index in roots else value.operands:
+        whole = value.index in roots and not value.varies and value.operands and value.type == "f64"
+        for operand in (value,) if whole else value.operands:
             if operand.varies or not operand.operands:
                 continue
             if operand.type == "f64":
                 found[operand.index] = operand
-            elif operand is not value:
+            else:
                 pending.append(operand)
     return [found[index] for index in sorted(found)]
 

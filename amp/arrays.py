@@ -1,0 +1,116 @@
+"""Arrays from outside: what a run is given is checked before anything moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amp.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from amp.frozen import Node
+
+    Arrays = dict[str, NDArray[np.float64]]
+
+
+def check_inputs(
+    given: Mapping[str, ArrayLike], frames: Any, inputs: Mapping[str, Node], batch: int
+) -> tuple[Arrays, int]:
+    """An array for each of the graph's ``inputs``, and the number of frames.
+
+    Raises
+    ------
+    BadInput
+        Naming the input, what it should be, and what it is.
+    """
+    if set(given) != set(inputs):
+        raise BadInput(
+            "a run is given each input of the graph",
+            expected=str(sorted(inputs)),
+            got=str(sorted(given)),
+        )
+    arrays = {name: _signal(value, inputs[name], batch) for name, value in given.items()}
+    return arrays, _count(arrays, frames)
+
+
+def _signal(given: ArrayLike, node: Node, batch: int) -> NDArray[np.float64]:
+    array = np.asarray(given)
+    if array.dtype.kind not in "iufb":
+        raise BadInput(
+            f"input {node.name!r} is a real array",
+            got=f"dtype {array.dtype}",
+            where=str(node),
+            fix="convert it to float64",
+        )
+    expected = (batch, node.channels)
+    if array.ndim != 3 or array.shape[:2] != expected:
+        raise BadInput(
+            f"input {node.name!r} has shape (batch, channel, frame)",
+            expected=f"({expected[0]}, {expected[1]}, frames)",
+            got=str(array.shape),
+            where=str(node),
+            fix="reshape it, e.g. x.reshape(1, 1, -1) for one signal",
+        )
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _count(arrays: Arrays, frames: Any) -> int:
+    """The one number of frames that all agree on."""
+    counts: dict[str, int] = {name: array.shape[2] for name, array in arrays.items()}
+    if frames is not None:
+        if isinstance(frames, bool) or not isinstance(frames, int | np.integer):
+            raise BadInput("frames is a whole number", got=repr(frames))
+        counts["frames="] = int(frames)
+    if len(set(counts.values())) != 1:
+        raise BadInput(
+            "a run has one number of frames",
+            got=", ".join(f"{name}: {n}" for name, n in counts.items()) or "none",
+            fix="give inputs of equal length" if counts else "say run(frames=n)",
+        )
+    count = next(iter(counts.values()))
+    if not 1 <= count < 1 << 48:
+        raise BadInput("a run has at least one frame", got=str(count))
+    return count
+
+
+def check_outputs(
+    out: Mapping[str, NDArray[np.float64]], outputs: Mapping[str, Node], batch: int, count: int
+) -> Arrays:
+    """An array for each of the graph's ``outputs``: the caller's own, or a new one.
+
+    Raises
+    ------
+    BadInput
+        Naming the output, what its array should be, and what it is.
+    """
+    unknown = set(out) - set(outputs)
+    if unknown:
+        raise BadInput(
+            "out names outputs of the graph",
+            expected=str(sorted(outputs)),
+            got=str(sorted(unknown)),
+        )
+    results = {}
+    for name, node in outputs.items():
+        shape = (batch, node.channels, count)
+        array = out.get(name)
+        if array is None:
+            array = np.empty(shape)
+        elif (
+            not isinstance(array, np.ndarray)
+            or array.shape != shape
+            or array.dtype != np.float64
+            or not (array.flags.c_contiguous and array.flags.writeable)
+        ):
+            raise BadInput(
+                f"out[{name!r}] is a writable C-contiguous float64 array",
+                expected=str(shape),
+                got=f"{getattr(array, 'dtype', type(array))} {np.shape(array)}",
+            )
+        results[name] = array
+    return results

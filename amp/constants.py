@@ -1,0 +1,77 @@
+"""Numbers from outside: constants of inlets and initial tokens of edges, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amp.contract import constant_array
+from amp.errors import BadNode, BadValue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amp.contract import Inlet
+
+MAX_TOKENS = 1 << 24
+"""Largest delay and number of initial tokens of one edge [frames]."""
+
+
+def check_constant(
+    value: NDArray[np.float64], inlet: Inlet, sample_rate: float, batch: int
+) -> None:
+    """Raise `BadValue` unless ``value`` is in the inlet's range and fits a batch.
+
+    Raises
+    ------
+    BadValue
+        Naming the inlet and its range.
+    """
+    if value.ndim not in {0, 2} or (value.ndim == 2 and value.shape[0] not in {1, batch}):
+        raise BadValue(
+            f"inlet {inlet.name!r} takes a number or an array of shape (batch, channel)",
+            expected=f"batch {batch} or 1",
+            got=f"shape {value.shape}",
+        )
+    nyquist = inlet.high == "nyquist"
+    high = sample_rate / 2 if nyquist else float(inlet.high)
+    above = value >= high if nyquist else value > high
+    if (value < inlet.low).any() or above.any():
+        bracket = f"[{inlet.low:g}, {high:g}{')' if nyquist else ']'} {inlet.unit}".strip()
+        raise BadValue(f"inlet {inlet.name!r} lies in {bracket}", got=repr(value.tolist()))
+
+
+def inlet_constant(inlet: Inlet, given: Any) -> NDArray[np.float64]:
+    """Array of what ``inlet`` was given, or `BadValue`."""
+    try:
+        return constant_array(given, f"inlet {inlet.name!r}")
+    except BadNode as error:
+        raise BadValue(error.rule, got=error.got, fix=error.fix) from None
+
+
+def initial_tokens(initial: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Array (batch, channel, count) of what `edge` was given, or None."""
+    if isinstance(initial, bool) or initial is None:
+        raise BadValue("initial is a count, (value, count), or an array", got=repr(initial))
+    value = 0.0
+    count = initial
+    if isinstance(initial, tuple) and len(initial) == 2:
+        value, count = initial
+    if isinstance(count, int | np.integer):
+        if not 0 <= count <= MAX_TOKENS or not np.isfinite(value):
+            raise BadValue(
+                f"initial tokens are finite, and at most {MAX_TOKENS}", got=repr(initial)
+            )
+        return np.full((*shape, int(count)), float(value)) if count else None
+    try:
+        array = constant_array(initial, "initial")
+    except BadNode as error:
+        raise BadValue(error.rule, got=error.got, fix=error.fix) from None
+    if array.ndim != 3 or array.shape[:2] != shape:
+        raise BadValue(
+            "initial tokens have shape (batch, channel, count)",
+            expected=f"({shape[0]}, {shape[1]}, count)",
+            got=str(array.shape),
+        )
+    return array if array.shape[2] else None

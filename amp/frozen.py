@@ -1,0 +1,140 @@
+"""Nodes and edges as data, and a graph as it was at one moment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amp.contract import Param
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amp.contract import Inlet, NodeType
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One reader of one outlet. ``initial`` has shape (batch, channels, tokens) or is None."""
+
+    source: int
+    outlet: int
+    delay: int = 0
+    initial: NDArray[np.float64] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Number of initial tokens."""
+        return 0 if self.initial is None else self.initial.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+Source = Edge | Param | np.ndarray | None
+
+
+@dataclass(slots=True)
+class Node:
+    """A node of a graph.
+
+    Attributes
+    ----------
+    sources
+        One entry per inlet; a tuple of edges for a variadic inlet.
+    edges
+        Every edge that ends here, in inlet order.
+    channels
+        Channels of its outlets.
+    signature
+        Equal for nodes of one graph whose code is the same.
+    """
+
+    index: int
+    name: str
+    type: NodeType
+    sources: tuple[Source | tuple[Edge, ...], ...]
+    edges: tuple[Edge, ...]
+    channels: int
+    signature: int
+    created: Place
+
+    @property
+    def kind(self) -> str:
+        """Name of the node type."""
+        return type(self.type).__name__
+
+    def __str__(self) -> str:
+        return f"node {self.name!r} ({self.kind}, {self.created})"
+
+
+class Frozen:
+    """A graph as it was at one moment, for the compiler.
+
+    Attributes
+    ----------
+    nodes
+        The nodes, with feedback streams replaced by what they are connected to.
+    consumer, source, delay, tokens
+        One entry per edge, ordered by consumer.
+    params
+        Every (param, node, inlet or None for a node's own array).
+    """
+
+    def __init__(
+        self,
+        sample_rate: float,
+        batch: int,
+        nodes: list[Node],
+        params: list[tuple[Param, Node, Inlet | None]],
+    ) -> None:
+        self.sample_rate, self.batch = sample_rate, batch
+        self.nodes, self.params = nodes, params
+        edges = [edge for node in nodes for edge in node.edges]
+        counts = [len(node.edges) for node in nodes]
+        self.consumer = np.repeat(np.arange(len(nodes)), counts)
+        self.source = np.array([edge.source for edge in edges], np.int64)
+        self.delay = np.array([edge.delay for edge in edges], np.int64)
+        self.tokens = np.array([edge.tokens for edge in edges], np.int64)
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, int]:
+        """Index of each node by name."""
+        return {node.name: node.index for node in self.nodes}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """See `Graph.fingerprint`."""
+        nodes = self.nodes
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.batch, [node.name for node in nodes])).encode())
+        digest.update(repr([node.kind for node in nodes]).encode())
+        channels = np.array([node.channels for node in nodes], np.int64)
+        outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
+        for column in (channels, self.consumer, self.source, outlets, self.delay, self.tokens):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+def user_place() -> Place:
+    """The innermost line outside of amp."""
+    frame = sys._getframe(1)  # inspect.stack would read files
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)

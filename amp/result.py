@@ -1,0 +1,80 @@
+"""What a program gives back: outputs, snapshots and timings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Result(Mapping[str, "NDArray[np.float64]"]):
+    """What a run returns: ``result[name]`` is float64, ``(batch, channel, frame)``.
+
+    Attributes
+    ----------
+    latency
+        Frames from the start of the clock to the first visible token, by output.
+    sample_rate
+        Frames per second.
+    """
+
+    def __init__(
+        self,
+        outputs: dict[str, NDArray[np.float64]],
+        latency: dict[str, int],
+        sample_rate: float,
+    ) -> None:
+        self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self._outputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {array.shape}" for name, array in self._outputs.items())
+        return f"<Result {shapes}>"
+
+
+@dataclass(frozen=True)
+class State:
+    """A snapshot of a program, the same for every engine and schedule of one graph.
+
+    Attributes
+    ----------
+    clock
+        Frames run.
+    graph
+        Fingerprint of the graph.
+    nodes
+        Node name to its states by name, each ``(batch, channel)``.
+    lines
+        Node name to its delay lines by name, each ``(batch, channel, frame)``, oldest first.
+    edges
+        Tokens in flight, ``(batch, channel, count)``, by (consumer, number of the edge).
+    """
+
+    clock: int
+    graph: str
+    nodes: dict[str, dict[str, NDArray[Any]]]
+    lines: dict[str, dict[str, NDArray[np.float64]]]
+    edges: dict[tuple[str, int], NDArray[np.float64]]
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one kernel has cost since the last reset."""
+
+    label: str
+    firings: int
+    frames: int
+    seconds: float

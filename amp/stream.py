@@ -1,0 +1,138 @@
+"""Streams: what flows between nodes, and the arithmetic that adds nodes to a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amp.contract import REGISTRY
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from amp.contract import NodeType
+    from amp.frozen import Place
+    from amp.graph import Graph
+
+
+class Operand:
+    """What streams and tapped streams share: they add, subtract, multiply, divide and negate.
+
+    Numbers and arrays are constants.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # array * stream is the stream's business
+    graph: Graph
+
+    def _with(self, kind: NodeType, *operands: Any) -> Stream:
+        result: Stream = self.graph.add(kind, *operands)
+        return result
+
+    def __add__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Add"](), self, other)
+
+    def __radd__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Add"](), other, self)
+
+    def __sub__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("subtract"), self, other)
+
+    def __rsub__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("subtract"), other, self)
+
+    def __mul__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Multiply"](), self, other)
+
+    def __rmul__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Multiply"](), other, self)
+
+    def __truediv__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("divide"), self, other)
+
+    def __rtruediv__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("divide"), other, self)
+
+    def __pow__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("power"), self, other)
+
+    def __neg__(self) -> Stream:
+        return self._with(REGISTRY["Function"]("neg"), self)
+
+    def __abs__(self) -> Stream:
+        return self._with(REGISTRY["Function"]("abs"), self)
+
+
+class Stream(Operand):
+    """What flows out of one outlet: shape ``(batch, channels, frames)`` when it runs."""
+
+    __slots__ = ("channels", "graph", "node", "outlet")
+
+    def __init__(self, graph: Graph, node: int, outlet: int, channels: int) -> None:
+        self.graph, self.node, self.outlet, self.channels = graph, node, outlet, channels
+
+    def __repr__(self) -> str:
+        return f"<stream {self.graph.label(self.node)!r}, {self.channels} channel(s)>"
+
+
+class Feedback(Stream):
+    """A stream that is used before the node that makes it exists; see `Graph.feedback`."""
+
+    __slots__ = ("created",)
+
+    def __init__(self, graph: Graph, index: int, channels: int, created: Place) -> None:
+        super().__init__(graph, -1 - index, 0, channels)
+        self.created = created
+
+    def connect(self, stream: Stream) -> None:
+        """Say which stream this one is.
+
+        Raises
+        ------
+        PortMismatch
+            If it is connected already, or channels differ.
+        """
+        self.graph.close_feedback(self, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Tapped(Operand):
+    """A stream with edge metadata, made by `edge`."""
+
+    stream: Stream
+    delay: int
+    initial: ArrayLike | int | tuple[float, int]
+
+    @property
+    def graph(self) -> Graph:  # type: ignore[override]
+        """The stream's graph."""
+        return self.stream.graph
+
+
+def edge(
+    stream: Stream, *, delay: int = 0, initial: ArrayLike | int | tuple[float, int] = 0
+) -> Tapped:
+    """A stream with metadata, written where the stream is used.
+
+    Parameters
+    ----------
+    stream
+        The stream.
+    delay
+        Frames of traversal: a token written at clock t is invisible until t + delay. It changes
+        when a consumer fires, never what it computes.
+    initial
+        Tokens present at clock 0, which shift the sequence: a count of zeros, ``(value, count)``,
+        or an array of shape ``(batch, channel, count)``.
+
+    Examples
+    --------
+    >>> import amp
+    >>> from amp import nodes
+    >>> g = amp.Graph()
+    >>> x = g.input("x")
+    >>> g.output("out", g.add(nodes.Mix(), x, amp.edge(x, delay=300)))
+    >>> amp.compile(g).latency
+    {'out': 300}
+    """
+    return Tapped(stream, delay, initial)
