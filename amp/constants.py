@@ -50,21 +50,27 @@ def inlet_constant(inlet: Inlet, given: Any) -> NDArray[np.float64]:
         raise BadValue(error.rule, got=error.got, fix=error.fix) from None
 
 
+def is_whole(value: object, low: int, high: float = np.inf) -> bool:
+    """A whole number from ``low`` to ``high``; truth values are none."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and low <= int(value) <= high  # type: ignore[call-overload,no-any-return]
+
+
 def initial_tokens(initial: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:
     """Array (batch, channel, count) of what `edge` was given, or None."""
     if isinstance(initial, bool) or initial is None:
         raise BadValue("initial is a count, (value, count), or an array", got=repr(initial))
-    value = 0.0
-    count = initial
+    value, count = 0.0, initial
     if isinstance(initial, tuple) and len(initial) == 2:
         value, count = initial
-    if isinstance(count, int | np.integer):
-        if not 0 <= count <= MAX_TOKENS or not np.isfinite(value):
-            raise BadValue(
-                f"initial tokens are finite, and at most {MAX_TOKENS}", got=repr(initial)
-            )
-        return np.full((*shape, int(count)), float(value)) if count else None
     try:
+        if isinstance(count, int | np.integer):
+            number = constant_array(value, "initial")
+            if number.ndim or not is_whole(count, 0, MAX_TOKENS):
+                raise BadValue(
+                    f"initial tokens are a number, at most {MAX_TOKENS} times", got=repr(initial)
+                )
+            return np.full((*shape, int(count)), float(number)) if count else None
         array = constant_array(initial, "initial")
     except BadNode as error:
         raise BadValue(error.rule, got=error.got, fix=error.fix) from None

@@ -72,6 +72,8 @@ class Param:
     """
 
     def __init__(self, value: ArrayLike, *, name: str) -> None:
+        if not (isinstance(name, str) and name):
+            raise BadNode("a param's name is text", got=repr(name))
         self.value = constant_array(value, f"param {name!r}")
         self.name = name
 
@@ -98,7 +100,8 @@ def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
 
 def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
-    if kind.__annotations__.get(name) == "int" and isinstance(value, int):
+    notes = [base.__dict__.get("__annotations__", {}).get(name) for base in kind.__mro__]
+    if isinstance(value, int) and next(note for note in notes if note) in {"int", int}:
         return value
     array = constant_array(value, f"{kind.__name__}.{name}")
     if not array.ndim:
@@ -107,6 +110,7 @@ def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     return array
 
 
+BUILT_IN = "amp.nodes."
 REGISTRY: dict[str, type[NodeType]] = {}
 """Every node type by its class name."""
 
@@ -169,6 +173,11 @@ class NodeType:
         fixed = [inlet for inlet in cls.inlets if not inlet.variadic]
         inlets = [kinds(i.name, kinds.KEYWORD_ONLY, default=i.default) for i in fixed]
         cls.__signature__ = inspect.Signature(attrs + inlets)  # type: ignore[attr-defined]
+        known = REGISTRY.get(cls.__name__, cls)
+        if known.__module__.startswith(BUILT_IN) and known.__module__ != cls.__module__:
+            raise BadNode(
+                f"{cls.__name__!r} is the name of a built-in node type", fix="choose another name"
+            )
         REGISTRY[cls.__name__] = cls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -131,6 +131,13 @@ class Frozen:
             digest.update(column.tobytes())
         return digest.hexdigest()
 
+    @functools.cached_property
+    def identity(self) -> str:
+        """Hash of everything that a snapshot depends on: the same, attributes, the sample rate."""
+        attributes = [node.type.key[1:] for node in self.nodes]
+        text = repr((self.fingerprint, self.sample_rate, attributes))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
 
 def user_place() -> Place:
     """The innermost line outside of amp."""

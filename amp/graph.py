@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.constants import MAX_TOKENS, check_constant, initial_tokens, inlet_constant
+from amp.constants import MAX_TOKENS, check_constant, initial_tokens, inlet_constant, is_whole
 from amp.contract import REGISTRY, NodeType, Param
 from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch
 from amp.frozen import Edge, Frozen, Node, user_place
@@ -58,7 +58,7 @@ class Graph:
     def __init__(self, sample_rate: float = 48_000, batch: int = 1) -> None:
         if not (isinstance(sample_rate, int | float) and 0 < sample_rate < np.inf):
             raise BadValue("a sample rate is positive and finite", got=repr(sample_rate))
-        if not (isinstance(batch, int) and batch >= 1):
+        if not is_whole(batch, 1):
             raise BadValue("a batch is a whole number of at least 1", got=repr(batch))
         self.sample_rate = float(sample_rate)
         self.batch = batch
@@ -72,7 +72,7 @@ class Graph:
 
     def input(self, name: str, channels: int = 1) -> Stream:
         """A stream that ``run({name: array})`` supplies, ``(batch, channels, frames)``."""
-        if not (isinstance(channels, int) and 1 <= channels <= MAX_TOKENS):
+        if not is_whole(channels, 1, MAX_TOKENS):
             raise BadValue("an input has at least one channel", got=repr(channels))
         stream: Stream = self.add(REGISTRY["Input"](channels), name=name)
         return stream
@@ -92,6 +92,8 @@ class Graph:
         >>> out = g.input("x") + 0.5 * amp.edge(y, initial=1)
         >>> y.connect(out)
         """
+        if not is_whole(channels, 1, MAX_TOKENS):
+            raise BadValue("a feedback stream has at least one channel", got=repr(channels))
         loop = Feedback(self, len(self._feedback), channels, user_place())
         self._feedback.append((loop, None))
         return loop
@@ -324,7 +326,7 @@ class Graph:
                 f"inlet {inlet.name!r} takes streams", got=repr(given), fix="use nodes.Constant"
             )
         self._own(given.stream)
-        if not isinstance(given.delay, int | np.integer) or not 0 <= given.delay <= MAX_TOKENS:
+        if not is_whole(given.delay, 0, MAX_TOKENS):
             raise BadValue(
                 f"an edge's delay is a whole number of frames from 0 to {MAX_TOKENS}",
                 got=repr(given.delay),

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from amp.constants import is_whole
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue
-from amp.schedule import check_schedule, starts
+from amp.graph import Graph
+from amp.schedule import IPLS, check_schedule, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.contract import NodeType
-    from amp.graph import Graph
     from amp.ir import Kernel
     from amp.jit.lowered import Lowered
     from amp.program import Program
-    from amp.schedule import IPLS
 
     Watch = Callable[[str, Kernel], None]
 
@@ -83,7 +83,13 @@ def compile(
     from amp.jit.skew import skew_chains
     from amp.program import Program
 
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    if not isinstance(graph, Graph):
+        raise BadGraph("amp.compile takes a graph", got=repr(graph))
+    if ipls is not None and not isinstance(ipls, IPLS):
+        raise BadValue(
+            "ipls is an amp.IPLS or None", got=repr(ipls), fix="load a file with IPLS.from_json"
+        )
+    if not is_whole(threads, 1, MAX_THREADS):
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
 
     # build: the graph as it is now

@@ -39,8 +39,8 @@ class Runner(Protocol):
 
     records: list[tuple[str, NDArray[np.int64]]]
 
-    def run(self, clock: int, frames: int) -> None:
-        """Run native code for the frames ``clock`` to ``clock + frames``."""
+    def run(self, frames: int) -> None:
+        """Run native code for ``frames`` frames, and move the clock on by as many."""
 
 
 class Program:
@@ -65,9 +65,8 @@ class Program:
         self._bound, self._runner = bound, runner
         self.schedule = schedule
         self._notes, self._timed = notes, timing
-        self._clock = 0
         self._lock = threading.Lock()
-        ports = bound.border_ports()
+        ports = sorted(bound.border_ports(), key=lambda port: port.node.index)
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
         self._outputs = {p.node.name: p for p in ports if p.side == "output"}
         self._input_nodes = {name: port.node for name, port in self._inputs.items()}
@@ -79,7 +78,7 @@ class Program:
     @property
     def clock(self) -> int:
         """Frames run since the start or the last reset."""
-        return self._clock
+        return int(self._bound.clock[0])
 
     @property
     def latency(self) -> dict[str, int]:
@@ -155,7 +154,6 @@ class Program:
         """Back to clock 0; parameters stay as they were set."""
         with self._exclusive():
             self._bound.reset()
-            self._clock = 0
             for _, record in self._runner.records:
                 record[:] = 0
 
@@ -171,25 +169,22 @@ class Program:
         count: int,
         progress: Progress | None,
     ) -> None:
-        begin = self._clock
+        begin = self.clock
         for name, port in self._inputs.items():
             port.point(arrays[name], begin)
         for name, port in self._outputs.items():
             results[name][..., : max(0, port.start - begin)] = 0.0
             port.point(results[name], begin)
-        done, chunk = 0, 4096
+        chunk = 4096
         before = time.perf_counter()
-        while done < count:
-            some = min(chunk, count - done)
-            self._runner.run(self._clock, some)
-            done += some
-            self._clock += some
+        while (done := self.clock - begin) < count:
+            self._runner.run(min(chunk, count - done))
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS:
                 chunk *= 2
             before = now
             if progress is not None:
-                progress(done, count)
+                progress(self.clock - begin, count)
 
     # ---- parameters and state
 
@@ -226,9 +221,9 @@ class Program:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
             nodes, lines, edges = read_snapshot(
-                self._bound, self._about.nodes, self._start, self._clock
+                self._bound, self._about.nodes, self._start, self.clock
             )
-        return State(self._clock, self._about.fingerprint, nodes, lines, edges)
+        return State(self.clock, self._about.identity, nodes, lines, edges)
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of this graph, whatever engine it was taken under.
@@ -240,10 +235,10 @@ class Program:
         """
         if not isinstance(state, State) or state.version != 1:
             raise BadState("a snapshot is a State of version 1", got=repr(type(state)))
-        if state.graph != self._about.fingerprint:
+        if state.graph != self._about.identity:
             raise BadState(
                 "a snapshot belongs to the graph it was taken from",
-                expected=self._about.fingerprint,
+                expected=self._about.identity,
                 got=state.graph,
             )
         self.reset()
@@ -257,7 +252,7 @@ class Program:
             )
             for bound in self._bound.calls:
                 bound.words[w.FIRED] = max(0, state.clock - bound.call.start)
-            self._clock = state.clock
+            self._bound.clock[0] = state.clock
 
     # ---- looking inside
 
@@ -312,7 +307,7 @@ class Program:
 
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"
-        return f"<Program, {kind}, {len(self._about.nodes)} nodes, clock {self._clock}>"
+        return f"<Program, {kind}, {len(self._about.nodes)} nodes, clock {self.clock}>"
 
 
 def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:

@@ -53,7 +53,7 @@ class State:
     clock
         Frames run.
     graph
-        Fingerprint of the graph.
+        Identity of the graph: names, types, attributes, edges, sample rate.
     nodes
         Node name to its states by name, each ``(batch, channel)``.
     lines

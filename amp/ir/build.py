@@ -215,6 +215,10 @@ class Builder:
             return self.emit("iconst", attribute=_wrap(operand))
         raise BadIR(f"expected a value of type {kind}", got=repr(operand))
 
+    def value(self, x: Value | float) -> Value:
+        """``x`` as a value; a number becomes a constant."""
+        return self._lift(x, "f64")
+
     def const(self, value: float) -> Value:
         """A float constant."""
         return self.emit("const", attribute=float(value))

@@ -171,6 +171,7 @@ class Bound:
     ):
         self.lowered, self.batch = lowered, batch
         self.params: dict[str, NDArray[np.float64]] = {}
+        self.clock = np.zeros(1, np.int64)  # native code moves it
         arena = self.arena = Arena()
         self.rings = [BoundRing(ring, arena) for ring in lowered.rings]
         self.calls = [
@@ -228,6 +229,7 @@ class Bound:
 
     def reset(self) -> None:
         """Start states, initial tokens, clocks at 0."""
+        self.clock[0] = 0
         self.arena.clear(self._volatile)
         for bound in self.calls:
             kernel = bound.call.code.kernel

@@ -39,7 +39,10 @@ _FLUSH = 0x8040
 
 
 def build_driver(*, timing: bool) -> ir.Module:
-    """Module with ``run(i64* steps, i64 count, i64 block, i64 clock, i64 frames)``."""
+    """Module with ``run(i64* steps, i64 count, i64 block, i64* clock, i64 frames)``.
+
+    It moves the clock itself, so that no signal can come between the frames and the clock.
+    """
     module = ir.Module(name="driver")
     kind = ir.FunctionType(VOID, [PTR, I64, I64, I64])
     steps = ir.Function(module, kind, "steps")
@@ -48,9 +51,10 @@ def build_driver(*, timing: bool) -> ir.Module:
     task.linkage = "internal"
     _build_steps(module, steps, task, timing=timing)
     _build_task(task, steps)
-    run = ir.Function(module, ir.FunctionType(VOID, [PTR, I64, I64, I64, I64]), "run")
-    first, count, block, clock, frames = run.args
+    run = ir.Function(module, ir.FunctionType(VOID, [PTR, I64, I64, PTR, I64]), "run")
+    first, count, block, place, frames = run.args
     b = ir.IRBuilder(run.append_basic_block("entry"))
+    clock = b.load(place, typ=I64)
     with_flushed_denormals(
         module,
         b,
@@ -58,6 +62,7 @@ def build_driver(*, timing: bool) -> ir.Module:
             b, frames, block, lambda at, some: b.call(steps, [first, count, b.add(clock, at), some])
         ),
     )
+    b.store(b.add(clock, frames), place)
     b.ret_void()
     return module
 

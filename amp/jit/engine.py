@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import os
 import tempfile
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +41,8 @@ class Native:
         self._tracker, self.address, self.machine_code = tracker, address, machine_code
 
 
-_links = itertools.count()  # a library's name is never free again
-_loaded: weakref.WeakValueDictionary[str, Native] = weakref.WeakValueDictionary()
+_loaded: dict[str, Native] = {}
+"""Every kernel of this process. None is unloaded: LLVM keeps the memory of a library all the same."""
 
 
 class Statistics:
@@ -91,17 +89,17 @@ def native(
         Statistics.from_memory += 1
         return found
     path = cache_directory() / key[:2] / f"{key}.o"
-    code = _read(path)
+    code = _read(path, key)
     if code is None:
         Statistics.compiled += 1
         code = compile_module(build())
-        _write(path, code)
+        _write(path, key, code)
     else:
         Statistics.from_disk += 1
     library = llvm.JITLibraryBuilder().add_current_process().add_object_img(code)
     for name, address in (imports or {}).items():
         library = library.import_symbol(name, address)
-    tracker = library.export_symbol(symbol).link(_session()[1], f"{key}.{next(_links)}")
+    tracker = library.export_symbol(symbol).link(_session()[1], key)
     made = Native(tracker, tracker[symbol], code)
     _loaded[key] = made
     return made
@@ -174,24 +172,26 @@ def _environment() -> str:
     )
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, key: str) -> bytes | None:
     try:
         data = path.read_bytes()
     except OSError:
         return None
     checksum, code = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
-    same = hashlib.blake2b(code, digest_size=_CHECKSUM_BYTES).digest() == checksum
-    return code if same else None
+    return code if _checksum(key, code) == checksum else None
 
 
-def _write(path: Path, code: bytes) -> None:
+def _write(path: Path, key: str, code: bytes) -> None:
     """Put an entry in place whole; a cache that cannot be written is no error."""
-    checksum = hashlib.blake2b(code, digest_size=_CHECKSUM_BYTES).digest()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(checksum + code)
+            file.write(_checksum(key, code) + code)
         Path(file.name).replace(path)
+
+
+def _checksum(key: str, code: bytes) -> bytes:
+    return hashlib.blake2b(key.encode() + code, digest_size=_CHECKSUM_BYTES).digest()
 
 
 def is_x86() -> bool:

@@ -45,7 +45,10 @@ PROCESSES, COUNT, QUEUE, QUEUE_MASK, HEAD, TAIL = range(6)
 
 
 def build_scheduler(*, timing: bool) -> ir.Module:
-    """Module with ``i64 run(i64* network, i64 clock)``, which returns how many processes are stuck."""
+    """Module with ``i64 run(i64* network, i64* clock, i64 frames)``: how many processes are stuck.
+
+    It moves the clock itself, so that no signal can come between the frames and the clock.
+    """
     module = ir.Module(name="kpn")
     ready = ir.Function(module, ir.FunctionType(I64, [PTR, I64]), "ready")
     wake = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "wake")
@@ -53,9 +56,10 @@ def build_scheduler(*, timing: bool) -> ir.Module:
         function.linkage = "internal"
     _build_ready(ready)
     _build_wake(wake)
-    run = ir.Function(module, ir.FunctionType(I64, [PTR, I64]), "run")
-    network, clock = run.args
+    run = ir.Function(module, ir.FunctionType(I64, [PTR, PTR, I64]), "run")
+    network, place, frames = run.args
     b = ir.IRBuilder(run.append_basic_block("entry"))
+    clock = b.add(b.load(place, typ=I64), frames)
     stuck = b.alloca(I64)
     b.store(integer(0), stuck)
     count = word(b, network, COUNT)
@@ -72,6 +76,7 @@ def build_scheduler(*, timing: bool) -> ir.Module:
         loop(b, count, "check", check)
 
     with_flushed_denormals(module, b, body)
+    b.store(clock, place)
     b.ret(b.load(stuck, typ=I64))
     return module
 

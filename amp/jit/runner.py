@@ -46,12 +46,14 @@ class IplsRunner:
             self._steps[row, driver.TABLE] = table.ctypes.data
         self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
         self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 4)
+        word, place = ctypes.c_int64, ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
         self._run = kind(self._code.address)
 
-    def run(self, clock: int, frames: int) -> None:
+    def run(self, frames: int) -> None:
         """See `amp.program.Runner`."""
-        self._run(self._steps.ctypes.data, len(self._steps), self._block, clock, frames)
+        steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
+        self._run(steps, len(self._steps), self._block, clock, frames)
 
     def _add_steps(self, steps: list[Step], forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
         if self._pool is None:
@@ -169,12 +171,13 @@ class KpnRunner:
             (str(call.call), row[_TIMERS]) for call, row in zip(calls, self._processes, strict=True)
         ]
         self._code = native("run", f"kpn {timing}", lambda: kpn.build_scheduler(timing=timing))
-        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        place = ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, place, place, ctypes.c_int64)
         self._run = kind(self._code.address)
 
-    def run(self, clock: int, frames: int) -> None:
+    def run(self, frames: int) -> None:
         """See `amp.program.Runner`."""
-        stuck = self._run(self._network.ctypes.data, clock + frames)
+        stuck = self._run(self._network.ctypes.data, self._memory.clock.ctypes.data, frames)
         if stuck:
             raise AmpError(f"{stuck} process(es) starved: a defect of amp, please report it")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Param, Trace
-from amp.errors import BadNode
+from amp.errors import AmpError, BadNode
 from amp.graph import Edge
 from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
 from amp.jit.lowered import Code
@@ -71,9 +71,6 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
             values = tuple(results[number][outlet])
             outlets.append(OutPort(out.mode, len(values)))
             stores.append(values)
-    missing = set(b.states) - set(b.nexts)
-    if missing:
-        raise BadNode("forward sets the next value of each of its states", got=str(missing))
     kernel = Kernel(
         tuple(b.values),
         tuple(InPort(binding.mode, len(binding.ring)) for binding in ins),
@@ -118,8 +115,9 @@ def _trace_group(
     if node.type.channels == "all":
         b.enter(f"{number}.0", node.type)
         lists = _arguments(b, node, streams, lambda planes: planes, _constant_list)
-        result = node.type.forward(b, *lists)
-        return [list(result)] if len(type(node.type).outlets) <= 1 else [list(r) for r in result]
+        result = _forward(b, node, lists)
+        outlets = [result] if len(type(node.type).outlets) <= 1 else result
+        return [[b.value(value) for value in outlet] for outlet in outlets]
     per_plane = []
     for plane in range(group.planes):
         b.enter(f"{number}.{plane}", node.type)
@@ -130,9 +128,32 @@ def _trace_group(
             lambda planes, p=plane: planes[p if len(planes) > 1 else 0],
             lambda b, name, _: b.slot(name),
         )
-        result = node.type.forward(b, *values)
-        per_plane.append(result if isinstance(result, tuple) else (result,))
+        result = _forward(b, node, values)
+        results = result if isinstance(result, tuple) else (result,)
+        per_plane.append([b.value(value) for value in results])
     return [list(outlet) for outlet in zip(*per_plane, strict=True)]
+
+
+def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
+    """What the node's ``forward`` returns; an error says which node it was."""
+    try:
+        result = node.type.forward(b, *arguments)
+    except AmpError as error:
+        if error.where:
+            raise
+        raise type(error)(
+            error.rule, expected=error.expected, got=error.got, where=str(node), fix=error.fix
+        ) from error
+    except Exception as error:
+        error.add_note(f"while tracing {node}")
+        raise
+    if missing := [name for name in b.states if name not in b.nexts]:
+        raise BadNode(
+            "forward sets the next value of each of its states",
+            expected=f"b.next({missing[0].rpartition('.')[2]!r}, value)",
+            where=str(node),
+        )
+    return result
 
 
 def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:
