@@ -346,7 +346,7 @@ class Clustering:
         home.before &= ~theirs
         for item in out:
             if item.before & theirs:
-                item.before = (item.before & ~theirs) | mine
+                item.before = (item.before & ~theirs) | mine | home.before
         self._precede(home, other.before, out)
 
     def _why_not_merge(self, home: Cluster, other: Cluster, group: Group, block: int) -> str:
