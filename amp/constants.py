@@ -53,7 +53,7 @@ def inlet_constant(inlet: Inlet, given: Any) -> NDArray[np.float64]:
 def is_whole(value: object, low: int, high: float = np.inf) -> bool:
     """A whole number from ``low`` to ``high``; truth values are none."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and low <= int(value) <= high  # type: ignore[call-overload,no-any-return]
+    return whole and low <= int(value) <= high  # type: ignore[call-overload]
 
 
 def initial_tokens(initial: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:

@@ -100,7 +100,7 @@ def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
 
 def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
-    notes = [base.__dict__.get("__annotations__", {}).get(name) for base in kind.__mro__]
+    notes = [inspect.get_annotations(base).get(name) for base in kind.__mro__]
     if isinstance(value, int) and next(note for note in notes if note) in {"int", int}:
         return value
     array = constant_array(value, f"{kind.__name__}.{name}")

@@ -281,7 +281,7 @@ CHOIRS: list[Callable[[_Maker, Any], Stream]] = [
     _voice,
     _echo,
     _pluck,
-    lambda m, at: m.add(nodes.Delay(40), at[0], delay=40.0 * at[1]),
+    lambda m, at: m.add(nodes.Delay(40), at[0], delay=40.0 * (1.0 - at[1])),
     lambda m, at: m.add(nodes.Gain(), m.add(nodes.Gain(), at[0], gain=at[1]), gain=2.0),
 ]
 SOURCES: list[Callable[[_Maker, None], Stream]] = [

@@ -100,7 +100,11 @@ BROKEN: list[tuple[Callable[[Any], object], type[AmpError], str]] = [
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, delay=True)), BadValue, "delay is a whole"),
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=-1)), BadValue, "initial tokens"),
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=True)), BadValue, "initial is a count"),
-    (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=(NAN, 2))), BadValue, "are finite"),
+    (
+        lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=(NAN, 2))),
+        BadValue,
+        "initial is finite",
+    ),
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=("a", 2))), BadValue, "initial"),
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=([1, 2], 2))), BadValue, "initial"),
     (lambda s: s.add(nodes.Gain(), amp.edge(s.one, initial=1 << 30)), BadValue, "at most 16777216"),
