@@ -119,12 +119,22 @@ class Frozen:
         return {node.name: node.index for node in self.nodes}
 
     @functools.cached_property
+    def kinds(self) -> list[str]:
+        """Name of each node's type."""
+        return [node.kind for node in self.nodes]
+
+    @functools.cached_property
+    def processing(self) -> NDArray[np.int64]:
+        """Processing delay of each node [frames]."""
+        return np.array([node.type.processing_delay for node in self.nodes], np.int64)
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """See `Graph.fingerprint`."""
         nodes = self.nodes
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.batch, [node.name for node in nodes])).encode())
-        digest.update(repr([node.kind for node in nodes]).encode())
+        digest.update(repr(self.kinds).encode())
         channels = np.array([node.channels for node in nodes], np.int64)
         outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
         for column in (channels, self.consumer, self.source, outlets, self.delay, self.tokens):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LONGEST_RUN = 420
 """Most frames that a case is run for."""
+HARD = [np.nan, np.inf, -np.inf, -0.0, 1e300, -1e300, 3e-308, 1e-310, 2.0**53, 4.0e18]
 
 
 class Cross(NodeType):
@@ -68,19 +69,23 @@ class Case:
     inputs: dict[str, int]
     heard: dict[str, Stream | Tapped]
     seed: int
+    rough: bool
 
     def arrays(self, frames: int) -> dict[str, Array]:
-        """Noise for every input, with stretches of silence."""
+        """Noise for every input, with stretches of silence, and if rough with values to choke on."""
         rng = np.random.default_rng(self.seed)
         out = {}
         for name, channels in self.inputs.items():
             shape = (self.graph.batch, channels, LONGEST_RUN)
             silent = np.repeat(rng.random((*shape[:2], LONGEST_RUN // 20)) < 0.2, 20, axis=-1)
-            out[name] = np.where(silent, 0.0, rng.normal(size=shape))[..., :frames].copy()
-        return out
+            out[name] = np.where(silent, 0.0, rng.normal(size=shape))
+            if self.rough:
+                late = (rng.random(shape) < 0.02) & (np.arange(LONGEST_RUN) > 50)
+                out[name] = np.where(late, rng.choice(HARD, shape), out[name])
+        return {name: array[..., :frames].copy() for name, array in out.items()}
 
     def __repr__(self) -> str:
-        lines = [f"batch {self.graph.batch}, inputs {self.inputs}, seed {self.seed}"]
+        lines = [f"batch {self.graph.batch}, {self.inputs}, seed {self.seed}, rough {self.rough}"]
         for node in self.graph.freeze().nodes:
             edges = [
                 f"{self.graph.nodes[e.source].name}.{e.outlet}"
@@ -222,18 +227,17 @@ class _Maker:
         self.keep(y)
 
     def loop(self) -> None:
-        """One feedback path through one to three nodes."""
+        """One feedback path, see `LOOPS`, sometimes with a delayed filter in it."""
         x = self.stream()
         back = self.graph.feedback(x.channels)
         tokens = self.pick(1, 1, 2, 5, 17, 90)
-        initial = self.initial(x.channels, tokens)
-        least = initial if isinstance(initial, int) else tokens
-        tapped = amp.edge(back, initial=initial, delay=self.draw(st.integers(0, least)) // 2)
-        y = self.add(nodes.Add(), self.tap(x), self.add(nodes.Gain(), tapped, gain=0.5))
+        make, lag = LOOPS[self.draw(st.integers(0, len(LOOPS) - 1))]
+        spare = max(tokens, lag) - lag  # frames of delay that the tokens cover
+        initial = self.initial(x.channels, max(tokens, lag, 1))
+        tapped = amp.edge(back, initial=initial, delay=self.draw(st.integers(0, spare)) // 2)
+        y = make(self, self.tap(x), tapped)
         if self.pick(True, False):
-            y = self.add(nodes.Function("tanh"), y)
-        if self.pick(True, False):
-            y = self.add(nodes.OnePole(), amp.edge(y, delay=least // 2), cutoff=3000.0)
+            y = self.add(nodes.OnePole(), amp.edge(y, delay=spare // 2), cutoff=3000.0)
         back.connect(y)
         self.keep(y)
 
@@ -295,6 +299,23 @@ SOURCES: list[Callable[[_Maker, None], Stream]] = [
 ]
 
 
+LOOPS: list[tuple[Callable[[_Maker, Any, Any], Stream], int]] = [
+    (lambda m, x, y: m.add(nodes.Add(), x, m.add(nodes.Gain(), y, gain=0.5)), 0),
+    (lambda m, x, y: m.add(nodes.Function("tanh"), m.add(nodes.Add(), y, x)), 0),
+    (lambda m, x, y: m.add(nodes.Function2("minimum"), x, y), 0),
+    (lambda m, x, y: m.add(nodes.Gain(gain=0.05), m.add(nodes.Mix(), *[y] * 7, x, y, y)), 0),
+    (
+        lambda m, x, y: m.add(
+            nodes.Add(), x, m.add(nodes.MatrixMix(_matrix(_wide(y), _wide(y))), y)
+        ),
+        0,
+    ),
+    (lambda m, x, y: m.add(Late(), m.add(nodes.Add(), x, y)), 3),
+    (lambda m, x, y: m.add(nodes.Add(), x, m.add(nodes.Gain(), m.add(Swap(), y), gain=0.1)), 0),
+]
+"""What a loop adds its tail to its head with, and the processing delay of that. All are stable."""
+
+
 def _wide(x: Any) -> int:
     return int(getattr(x, "stream", x).channels)
 
@@ -348,4 +369,4 @@ def cases(draw: st.DrawFn) -> Case:
     outputs = {f"out{i}": m.tap(stream) for i, stream in enumerate(heard)}
     for name, tapped in outputs.items():
         m.graph.output(name, tapped)
-    return Case(m.graph, m.inputs, outputs, draw(st.integers(0, 1 << 16)))
+    return Case(m.graph, m.inputs, outputs, draw(st.integers(0, 1 << 16)), draw(st.booleans()))

@@ -59,7 +59,7 @@ def _check_shape(plan: IPLS) -> list[str]:
 
 
 def _check_members(plan: IPLS, graph: Frozen) -> list[str]:
-    kinds = {node.name: node.kind for node in graph.nodes}
+    kinds = dict(zip(graph.numbers, graph.kinds, strict=True))
     seen: Counter[str] = Counter()
     found = []
     for number, stage, _ in plan.walk():

@@ -40,7 +40,7 @@ def starts(graph: Frozen) -> list[int]:
     nodes = graph.nodes
     order = _order(graph)
     start = [0] * len(nodes)
-    if not graph.delay.any() and not any(node.type.processing_delay for node in nodes):
+    if not graph.delay.any() and not graph.processing.any():
         return start
     cause: list[int] = [-1] * len(nodes)
     changed = -1

@@ -97,7 +97,7 @@ class _Planner:
         cohorts: dict[str, list[str]] = defaultdict(list)
         for index in members.tolist():
             node = self.graph.nodes[index]
-            cohorts[node.kind].append(node.name)
+            cohorts[self.graph.kinds[index]].append(node.name)
         return Stage(
             tuple(Cohort(kind, tuple(names), self.width) for kind, names in cohorts.items())
         )

@@ -74,6 +74,7 @@ def run_split(program: Program, inputs: dict[str, Array], pieces: list[int]) -> 
 @given(cases())
 def test_kpn_gives_the_bits_of_the_timed_reference(case: Case) -> None:
     inputs = case.arrays(REFERENCE_FRAMES)
+    inputs = {name: flushed(array) for name, array in inputs.items()}
     want, latency = run_reference(case.graph, inputs, REFERENCE_FRAMES)
     result = amp.compile(case.graph).run(inputs)
     assert result.latency == latency
@@ -99,6 +100,15 @@ def test_schedules_splits_and_resets_change_no_bit(data: st.DataObject) -> None:
         pieces.reverse()
         again = run_split(program, inputs, pieces) if program is kpn else program.run(inputs)
         assert_same_runs(again, want, f"{what} after a reset,")
+
+
+@examples(0.1)
+@given(cases())
+def test_a_graph_file_has_the_same_samples(case: Case) -> None:
+    again = amp.graph_from_json(amp.graph_to_json(case.graph))
+    assert again.fingerprint() == case.graph.fingerprint()
+    inputs = case.arrays(200)
+    assert_same_runs(amp.compile(again).run(inputs), amp.compile(case.graph).run(inputs))
 
 
 @examples(0.2)
@@ -182,7 +192,6 @@ def test_a_snapshot_goes_on_under_any_engine(data: st.DataObject) -> None:
 @given(st.data())
 def test_a_set_parameter_is_heard_at_the_same_frame(data: st.DataObject) -> None:
     case = data.draw(cases().filter(lambda case: case.graph.freeze().params))
-    pieces = data.draw(splits(FRAMES))
     inputs = case.arrays(FRAMES)
     programs = [amp.compile(case.graph), amp.compile(case.graph, data.draw(schedules(case.graph)))]
     runs = []
@@ -194,7 +203,6 @@ def test_a_set_parameter_is_heard_at_the_same_frame(data: st.DataObject) -> None
         second = program.run(rest) if program is programs[0] else run_split(program, rest, [1, 219])
         runs.append({n: np.concatenate([first[n], second[n]], axis=2) for n in first})
     assert_same_runs(runs[1], runs[0])
-    assert sum(pieces) == FRAMES
 
 
 @pytest.fixture(scope="module")
