@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,4 +114,21 @@ def check_outputs(
                 got=f"{getattr(array, 'dtype', type(array))} {np.shape(array)}",
             )
         results[name] = array
+    for first, second in combinations(sorted(out), 2):
+        if np.may_share_memory(out[first], out[second]):
+            raise BadInput(
+                "out arrays do not overlap",
+                got=f"out[{first!r}] and out[{second!r}] share memory",
+                fix="give each output an array of its own",
+            )
     return results
+
+
+def keep_apart(inputs: Arrays, out: Mapping[str, NDArray[np.float64]]) -> Arrays:
+    """``inputs``, copied where an output will be written over them."""
+    return {
+        name: array.copy()
+        if any(np.may_share_memory(array, written) for written in out.values())
+        else array
+        for name, array in inputs.items()
+    }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from amp.arrays import check_inputs, check_outputs
+from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.contract import Param, constant_array
 from amp.errors import BadNode, BadState, BadValue, ProgramBusy
 from amp.graph import check_constant
@@ -115,6 +115,7 @@ class Program:
         """
         arrays, count = check_inputs(inputs or {}, frames, self._input_nodes, self._about.batch)
         results = check_outputs(out or {}, self._output_nodes, self._about.batch, count)
+        arrays = keep_apart(arrays, out or {})
         if not self._lock.acquire(blocking=False):
             raise ProgramBusy(
                 "a program runs in one thread at a time", fix="compile one program per thread"
