@@ -11,6 +11,9 @@ pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()], patterns=["README.md", "docs/*.md", "docs/**/*.md"]
 ).pytest()
 
+# Helpers of tests: collecting them for doctests would import them, and define their node types, twice.
+collect_ignore = [f"tests/{name}.py" for name in ("bits", "random_schedules", "strategies")]
+
 # Compiling takes longer than hypothesis expects of one example.
 settings.register_profile("amp", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=2_000)

@@ -351,6 +351,8 @@ class Clustering:
 
     def _why_not_merge(self, home: Cluster, other: Cluster, group: Group, block: int) -> str:
         a, b = home.head, other.head
+        if a.archetype or b.archetype:
+            return "a prebuilt kernel works on whole blocks"
         if len(home.groups) + len(other.groups) > MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
         mine, theirs = ((g.slots, g.parts, g.start, g.width) for g in (a, b))
