@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amp.jit import words as w
-from amp.jit.emit_ports import Entry, read_entry
+from amp.jit.emit_border import Entry, read_entry
 from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
 
 if TYPE_CHECKING:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from amp.ir import print_kernel
 from amp.jit.archetypes import load
 from amp.jit.emit import archetype_symbol, emit_kernel
+from amp.jit.emit_border import emit_move, moves, symbol
 from amp.jit.engine import native
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
     ragged
         The lanes do not fill the last tile.
     """
-    imports = {}
+    imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
     if kernel.archetype:
         imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
     ragged &= any(port.mode == "sum" for port in kernel.outlets)  # only sums can tell
@@ -43,3 +45,8 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
         lambda: emit_kernel(kernel, width, ragged=ragged),
         imports,
     )
+
+
+@functools.cache
+def _move(name: str, width: int) -> Native:
+    return native(name, f"width {width}", lambda: emit_move(name, width))

@@ -111,6 +111,35 @@ def skewed_kernel() -> Any:
     return kernel
 
 
+def plain_lane_kernel() -> Any:
+    """`kernel` as in `section_kernel`, with the signals innermost: three plain loops, fast-math."""
+
+    @njit(fastmath=True, boundscheck=False)
+    def kernel(x, c, state, out):  # type: ignore[no-untyped-def]
+        batch = x.shape[0]
+        s, value = np.empty((N, 2, batch)), np.empty(batch)
+        for j in range(batch):
+            for k in range(N):
+                s[k, 0, j], s[k, 1, j] = state[j, k, 0], state[j, k, 1]
+        for t in range(x.shape[1]):
+            for j in range(batch):
+                value[j] = x[j, t]
+            for k in range(N):
+                b0, b1, b2, a1, a2 = c[k, 0], c[k, 1], c[k, 2], c[k, 3], c[k, 4]
+                for j in range(batch):
+                    y = b0 * value[j] + s[k, 0, j]
+                    s[k, 0, j] = b1 * value[j] - a1 * y + s[k, 1, j]
+                    s[k, 1, j] = b2 * value[j] - a2 * y
+                    value[j] = y
+            for j in range(batch):
+                out[j, t] = value[j]
+        for j in range(batch):
+            for k in range(N):
+                state[j, k, 0], state[j, k, 1] = s[k, 0, j], s[k, 1, j]
+
+    return kernel
+
+
 def tile_filter(lanes: int, group: int) -> Any:
     """`filter_tile(z (frames, lanes), count, sections, state (8, 2, lanes))`, in place.
 
@@ -244,9 +273,12 @@ def candidates(sections: Array, batch: int) -> list[Candidate]:
             "numba skewed", FAMILY, maker(skewed_kernel), note="SIMD over sections, skewed in time"
         ),
     ]
+    if batch > 1:
+        note = "fast-math, SIMD over signals, plain loops"
+        found.append(Candidate("numba lanes", "numba lanes", maker(plain_lane_kernel), note=note))
     for lanes, group in LANE_VARIANTS:
         if batch % lanes == 0:
             make = maker(lambda w=lanes, g=group: lane_kernel(w, g))  # type: ignore[misc]
-            name = f"numba lanes {lanes} signals x {group} sections"
-            found.append(Candidate(name, FAMILY, make, note="SIMD over signals"))
+            name = f"numba tiles {lanes} signals x {group} sections"
+            found.append(Candidate(name, FAMILY, make, note="SIMD over signals, by hand"))
     return found

@@ -54,6 +54,40 @@ def one_voice_kernel(fast: bool) -> Any:
     return kernel
 
 
+def plain_lane_kernel() -> Any:
+    """`kernel` as in `one_voice_kernel`, with the voices innermost: two plain loops, fast-math."""
+
+    @njit(fastmath=True, boundscheck=False)
+    def kernel(gate, c, state, out):  # type: ignore[no-untyped-def]
+        dt, g, a1, rise, fall = c[0], c[1], c[2], c[3], c[4]
+        left, right = c[5] * c[6], c[5] * c[7]
+        p, ic1, ic2, e = state[0], state[1], state[2], state[3]
+        for t in range(gate.shape[0]):
+            on = gate[t] > 0
+            sum_left, sum_right = 0.0, 0.0
+            for k in range(p.shape[0]):
+                phase, step = p[k], dt[k]
+                x, z = phase / step, (phase - 1.0) / step
+                head, tail = 2 * x - x * x - 1.0, z * z + 2 * z + 1.0
+                blep = head if phase < step else (tail if phase > 1.0 - step else 0.0)
+                y = 2 * phase - 1.0 - blep
+                phase += step
+                p[k] = phase - math.floor(phase)
+                v1 = a1[k] * (ic1[k] + g[k] * (y - ic2[k]))
+                v2 = ic2[k] + g[k] * v1
+                ic1[k] = 2 * v1 - ic1[k]
+                ic2[k] = 2 * v2 - ic2[k]
+                up, down = min(1.0, e[k] + rise[k]), max(0.0, e[k] - fall[k])
+                level = up if on else down
+                e[k] = level
+                signal = v2 * level
+                sum_left += signal * left[k]
+                sum_right += signal * right[k]
+            out[0, t], out[1, t] = sum_left, sum_right
+
+    return kernel
+
+
 def lane_kernel(lanes: int, frames: int, fast: bool = True) -> Any:
     """`kernel(gate, coefficients (tiles, 8, lanes), state (tiles, 4, lanes), out (2, n))`.
 
@@ -156,9 +190,18 @@ def candidates(voices: Voices) -> list[Candidate]:
         Candidate("numba fast-math", FAMILY, scalar(fast=True), note="one voice at a time"),
     ]
     if voices.count > 1:
+
+        def plain(pieces: Pieces) -> Player:
+            return player_of(plain_lane_kernel(), flat, (4, voices.count), pieces)
+
+        note = "fast-math, SIMD over voices, two plain loops"
+        found.append(Candidate("numba lanes", "numba lanes", plain, note=note))
         found += [
             Candidate(
-                f"numba lanes {w}x{f}", FAMILY, lanes(w, f), note="fast-math, SIMD over voices"
+                f"numba tiles {w}x{f}",
+                FAMILY,
+                lanes(w, f),
+                note="fast-math, SIMD over voices, in tiles by hand",
             )
             for w, f in LANE_VARIANTS
         ]
