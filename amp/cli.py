@@ -27,7 +27,7 @@ from amp import files
 from amp import plot as draw
 from amp.errors import AmpError, BadFile, BadInput, BadValue
 from amp.pipeline import compile as compile_graph
-from amp.schedule import IPLS, starts
+from amp.schedule import IPLS, paces
 from amp.schedule import plan as plan_graph
 from amp.schedule.ipls import schema as schedule_schema
 
@@ -414,7 +414,7 @@ def inspect_graph(
     g = _read_graph(graph, max_memory)
     frozen = g.freeze()
     schedule = _read_schedule(ipls, g, max_memory)
-    start = starts(frozen)
+    pace = paces(frozen)
     program = compile_graph(g, schedule)
     kernel: dict[int, list[str]] = {}
     for i, call in enumerate(program._bound.lowered.calls):
@@ -437,7 +437,7 @@ def inspect_graph(
         )
     for node in frozen.nodes[:rows]:
         row = [node.name, node.kind, _reads(node, frozen)]
-        row += [str(node.channels), str(start[node.index])]
+        row += [str(node.channels), str(pace[node.index].start)]
         row += [stage.get(node.name, "")] if schedule else []
         row += kernel.get(node.index, ["", "", ""])
         table.add_row(*(escape(_printable(cell)) for cell in row))

@@ -243,6 +243,10 @@ class NodeType:
     def check(self) -> None:
         """Raise `amp.errors.BadNode` if an attribute is outside its range."""
 
+    def rate(self, port: str) -> int:
+        """Tokens per firing of an inlet that reads a stream, or of an outlet."""
+        return 1
+
     def out_channels(self, widths: dict[str, int]) -> int:
         """Channels of the outlets, given the channels of each connected inlet."""
         return max(widths.values(), default=1)

@@ -55,6 +55,10 @@ class Deadlock(AmpError):
     """A cycle holds no tokens, so no node of it can ever fire."""
 
 
+class InconsistentRates(AmpError):
+    """No firing counts keep every edge in balance."""
+
+
 class TooSlowCycle(AmpError):
     """A cycle's delay exceeds its tokens: it cannot keep up with the clock."""
 

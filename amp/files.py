@@ -32,10 +32,10 @@ import msgspec
 import numpy as np
 
 from amp.contract import REGISTRY, NodeType, Param, Trace
-from amp.errors import AmpError, BadFile, Deadlock, TooSlowCycle
+from amp.errors import AmpError, BadFile, Deadlock, InconsistentRates, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
-from amp.schedule import in_flight, starts
+from amp.schedule import paces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -530,12 +530,11 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
     """
     frozen = graph.freeze()
     nodes, batch = frozen.nodes, frozen.batch
-    try:
-        start = starts(frozen)
-    except (Deadlock, TooSlowCycle):  # compile will say it
-        start = [0] * len(nodes)
     frames = np.full(len(nodes), block, np.int64)  # of each node's longest ring
-    held = np.maximum(in_flight(frozen, start), frozen.tokens) + block
+    try:
+        held = paces(frozen).held(block)
+    except (Deadlock, InconsistentRates, TooSlowCycle):  # compile will say it
+        held = frozen.tokens + block
     np.maximum.at(frames, frozen.source, held)
     rings = np.ones(len(nodes), np.int64)  # readers whose initial tokens differ have their own
     for node in nodes:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.contract import Param
+from amp.contract import NodeType, Param
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from amp.contract import Inlet, NodeType
+    from amp.contract import Inlet
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -93,6 +93,8 @@ class Frozen:
         The nodes, with feedback streams replaced by what they are connected to.
     consumer, source, delay, tokens
         One entry per edge, ordered by consumer.
+    consumed, produced
+        Tokens that a firing of an edge's consumer reads, and of its producer writes.
     params
         Every (param, node, inlet or None for a node's own array).
     """
@@ -112,6 +114,12 @@ class Frozen:
         self.source = np.array([edge.source for edge in edges], np.int64)
         self.delay = np.array([edge.delay for edge in edges], np.int64)
         self.tokens = np.array([edge.tokens for edge in edges], np.int64)
+        self.consumed = self.produced = np.ones(len(edges), np.int64)
+        kinds = {type(node.type) for node in nodes}
+        if any(kind.rate is not NodeType.rate for kind in kinds):
+            rates = [_rates(node) for node in nodes]
+            self.consumed = np.array([n for ins, _ in rates for n in ins], np.int64)
+            self.produced = np.array([rates[e.source][1][e.outlet] for e in edges], np.int64)
 
     @functools.cached_property
     def numbers(self) -> dict[str, int]:
@@ -137,7 +145,8 @@ class Frozen:
         digest.update(repr(self.kinds).encode())
         channels = np.array([node.channels for node in nodes], np.int64)
         outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
-        for column in (channels, self.consumer, self.source, outlets, self.delay, self.tokens):
+        columns = (channels, self.consumer, self.source, outlets, self.delay, self.tokens)
+        for column in (*columns, self.consumed, self.produced):
             digest.update(column.tobytes())
         return digest.hexdigest()
 
@@ -147,6 +156,16 @@ class Frozen:
         attributes = [node.type.key[1:] for node in self.nodes]
         text = repr((self.fingerprint, self.sample_rate, attributes))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _rates(node: Node) -> tuple[list[int], list[int]]:
+    """Tokens per firing on each edge that ends at ``node``, and on each of its outlets."""
+    kind = type(node.type)
+    ins = []
+    for inlet, source in zip(kind.inlets, node.sources, strict=True):
+        count = len(source) if type(source) is tuple else type(source) is Edge
+        ins += [node.type.rate(inlet.name)] * count
+    return ins, [node.type.rate(outlet) for outlet in kind.outlets]
 
 
 def user_place() -> Place:

@@ -14,7 +14,7 @@ import numpy as np
 from amp.constants import is_whole
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue
 from amp.graph import Graph
-from amp.schedule import IPLS, check_schedule, starts
+from amp.schedule import IPLS, check_schedule, paces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def compile(
 
     Raises
     ------
-    BadGraph, Deadlock, TooSlowCycle, IllegalSchedule, BadValue
+    BadGraph, InconsistentRates, Deadlock, TooSlowCycle, IllegalSchedule, BadValue
 
     Examples
     --------
@@ -94,24 +94,22 @@ def compile(
 
     # build: the graph as it is now
     frozen = graph.freeze()
-    nodes = frozen.nodes
-    if not any(node.type.border == "output" for node in reversed(nodes)):
+    if not any(node.type.border == "output" for node in reversed(frozen.nodes)):
         raise BadGraph("a graph has at least one output", fix="call graph.output(name, stream)")
 
-    # check: latencies are inferred, cycles judged
-    start = starts(frozen)
+    # check: rates are solved, latencies inferred, cycles judged
+    pace = paces(frozen)
 
     # schedule: none, or one that fits the graph
     if ipls is not None:
-        check_schedule(ipls, frozen, start)
+        check_schedule(ipls, frozen, pace)
 
     # cluster: which nodes become one kernel
-    clustering = Clustering(frozen, start, choose_archetypes(archetypes))
+    frames = KPN_FRAMES if ipls is None else ipls.block
+    clustering = Clustering(frozen, pace, frames, choose_archetypes(archetypes))
     if ipls is None:
-        frames = KPN_FRAMES
         items = clustering.alone()
     else:
-        frames = ipls.block
         items = clustering.run(ipls.stages, frozen.numbers, frames)
         items = skew_chains(clustering, items, graph.batch, frames)
 
@@ -130,11 +128,11 @@ def compile(
     bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
     runner: IplsRunner | KpnRunner
     if ipls is None:
-        runner = KpnRunner(bound, nodes, start, frames, timing=timing)
+        runner = KpnRunner(bound, frozen, pace, timing=timing)
     else:
         runner = IplsRunner(bound, frames, threads=threads, timing=timing)
     return Program(
-        frozen, start, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
+        frozen, pace, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.graph import Frozen, Node
     from amp.jit.bind import Bound
-    from amp.schedule import IPLS
+    from amp.schedule import IPLS, Paces
 
 __all__ = ["Program", "Progress", "Result", "Runner", "State", "Timing"]
 
@@ -53,7 +53,7 @@ class Program:
     def __init__(
         self,
         about: Frozen,
-        start: list[int],
+        pace: Paces,
         bound: Bound,
         runner: Runner,
         *,
@@ -61,7 +61,7 @@ class Program:
         notes: list[str],
         timing: bool,
     ) -> None:
-        self._about, self._start = about, start
+        self._about, self._pace = about, pace
         self._bound, self._runner = bound, runner
         self.schedule = schedule
         self._notes, self._timed = notes, timing
@@ -222,7 +222,7 @@ class Program:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
             nodes, lines, edges = read_snapshot(
-                self._bound, self._about.nodes, self._start, self.clock
+                self._bound, self._about.nodes, self._pace, self.clock
             )
         return State(self.clock, self._about.identity, nodes, lines, edges)
 
@@ -247,12 +247,12 @@ class Program:
             write_snapshot(
                 self._bound,
                 self._about.nodes,
-                self._start,
+                self._pace,
                 state.clock,
                 (state.nodes, state.lines, state.edges),
             )
             for bound in self._bound.calls:
-                bound.words[w.FIRED] = max(0, state.clock - bound.call.start)
+                bound.words[w.FIRED] = bound.call.pace.fired(state.clock)
             self._bound.clock[0] = state.clock
 
     # ---- looking inside

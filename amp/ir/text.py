@@ -35,8 +35,8 @@ def print_kernel(kernel: Kernel) -> str:
     """
     lines = [f"archetype {kernel.archetype}"] if kernel.archetype else []
     lines += ["skewed"] if kernel.skewed else []
-    lines += [f"in {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.inlets)]
-    lines += [f"out {i} {port.mode} {port.planes}" for i, port in enumerate(kernel.outlets)]
+    lines += [f"in {i} {_port_words(port)}" for i, port in enumerate(kernel.inlets)]
+    lines += [f"out {i} {_port_words(port)}" for i, port in enumerate(kernel.outlets)]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
     lines += [f"state {slot.name} {slot.type}" for slot in kernel.states]
     lines += [f"line {name}" for name in kernel.lines]
@@ -51,6 +51,11 @@ def print_kernel(kernel: Kernel) -> str:
     return "\n".join(lines)
 
 
+def _port_words(port: InPort | OutPort) -> str:
+    rate = f" rate {port.rate}" if port.rate != 1 else ""
+    return f"{port.mode} {port.planes}{rate}"
+
+
 def _right_hand(value: Value) -> str:
     words = [value.op, *(f"%{operand.index}" for operand in value.operands)]
     if isinstance(value.attribute, tuple):
@@ -63,6 +68,16 @@ def _right_hand(value: Value) -> str:
 def _port(text: str) -> tuple[int, int]:
     port, plane = text.split(".")
     return int(port), int(plane)
+
+
+def _rate(words: list[str]) -> list[int]:
+    """What follows a port's planes: nothing, or ``rate n``."""
+    match words:
+        case []:
+            return []
+        case ["rate", count]:
+            return [int(count)]
+    raise ValueError(words)
 
 
 _READ_ATTRIBUTE: dict[str, Callable[[str], Attribute]] = {
@@ -114,10 +129,10 @@ class _Reader:
                 self.archetype = name
             case ["skewed"]:
                 self.skewed = True
-            case ["in", _, mode, planes]:
-                self.inlets.append(InPort(mode, int(planes)))
-            case ["out", _, mode, planes]:
-                self.outlets.append(OutPort(mode, int(planes)))
+            case ["in", _, mode, planes, *rate]:
+                self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
+            case ["out", _, mode, planes, *rate]:
+                self.outlets.append(OutPort(mode, int(planes), *_rate(rate)))
             case ["param", name, kind]:
                 self.params.append((name, cast("Type", kind)))
             case ["state", name, kind]:

@@ -61,14 +61,17 @@ def _verify_values(kernel: Kernel) -> None:
             raise BadIR(f"{value.op} names a declared slot", got=_line(value))
         if isinstance(value.attribute, tuple):
             port, plane = value.attribute
-            if not (0 <= port < len(kernel.inlets) and 0 <= plane < kernel.inlets[port].planes):
+            inlets = kernel.inlets
+            if not (
+                0 <= port < len(inlets) and 0 <= plane < inlets[port].planes * inlets[port].rate
+            ):
                 raise BadIR("an inlet names a declared port and plane", got=_line(value))
         seen.add(id(value))
 
 
 def _verify_ports(kernel: Kernel) -> None:
     for inlet in kernel.inlets:
-        if inlet.mode not in _MODES_IN or inlet.planes < 1:
+        if inlet.mode not in _MODES_IN or inlet.planes < 1 or inlet.rate < 1:
             raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
     if kernel.archetype:
         ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
@@ -78,6 +81,7 @@ def _verify_ports(kernel: Kernel) -> None:
     if kernel.skewed and (
         [port.mode in {"uniform", "table"} for port in kernel.inlets] != [True]
         or any(port.mode == "sum" or port.planes != 1 for port in kernel.outlets)
+        or any(port.rate != 1 for port in (*kernel.inlets, *kernel.outlets))
         or len({value.index for port in kernel.stores for value in port}) > 1
         or kernel.lines
         or any(value.op == "clock" for value in kernel.values)
@@ -86,8 +90,10 @@ def _verify_ports(kernel: Kernel) -> None:
     if len(kernel.stores) != len(kernel.outlets):
         raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
     for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):
-        if outlet.mode not in _MODES_OUT or len(planes) != outlet.planes:
+        if outlet.mode not in _MODES_OUT or len(planes) != outlet.planes * outlet.rate:
             raise BadIR(f"an out port of {outlet.planes} planes stores each", got=repr(planes))
+        if outlet.mode == "sum" and outlet.rate != 1:
+            raise BadIR("a sum writes one token a firing", got=repr(outlet))
         if any(value.type != "f64" for value in planes):
             raise BadIR("a token is f64", got=repr(planes))
 

@@ -97,10 +97,10 @@ class BoundCall:
         self.layout = Words.of(kernel)
         tiles, width = call.tiles, call.width
         self.state_at = arena.reserve(8 * tiles * width * len(kernel.states))
+        self.frames = call.pace.most(frames)
         self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
         self.line_strides = [8 * width * n + _ALIGN for n in self.line_frames]
         self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
-        self._frames = frames
 
     def reserve_rest(self) -> None:
         """Reserve what a reset does not clear."""
@@ -121,12 +121,12 @@ class BoundCall:
             for port in kernel.outlets
         ]
         self.sum_at = [
-            arena.reserve(8 * w.SUM_ORDER * self.sum_lanes(i) * self._frames * port.planes)
+            arena.reserve(8 * w.SUM_ORDER * self.sum_lanes(i) * self.frames * port.planes)
             if port.mode == "sum"
             else -1
             for i, port in enumerate(kernel.outlets)
         ]
-        self.scratch_bytes = 8 * scratch_areas(kernel) * self._frames * call.width
+        self.scratch_bytes = 8 * scratch_areas(kernel) * self.frames * call.width
 
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
@@ -365,7 +365,7 @@ class Bound:
             entries = table[:, slot * lanes : (slot + 1) * lanes]
             if slot == len(group.members) - 1:
                 entries = table[:, slot * lanes :]
-            ports.append(BorderPort(side, node, group.start, group.parts, entries))
+            ports.append(BorderPort(side, node, group.pace.start, group.parts, entries))
         return ports
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amp.contract import NodeType
     from amp.graph import Frozen
     from amp.jit.group import Item, Read
+    from amp.schedule import Paces
     from amp.schedule.ipls import Loop
 
     Ints = NDArray[np.int64]
@@ -41,17 +42,17 @@ class Clustering:
 
     Parameters
     ----------
-    graph, start
-        The graph and the clock of each node's first firing.
+    graph, pace, frames
+        The graph, when its nodes fire, and the most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
     """
 
     def __init__(
-        self, graph: Frozen, start: list[int], archetype: Callable[[NodeType], str]
+        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
-        self._grouping = Grouping(np.array(start, np.int64), archetype)
+        self._grouping = Grouping(graph, pace, frames, archetype)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)
@@ -92,7 +93,7 @@ class Clustering:
         skewed = Group(
             [group.first for group in chain],
             first.signature,
-            first.start,
+            first.pace,
             len(chain),
             first.reads,
             False,
@@ -170,7 +171,7 @@ class Clustering:
         """Bit set of the items whose tokens of this very block ``group`` needs."""
         bits = 0
         for read in group.reads:
-            late = read.source if read.plain else read.source[read.in_flight < block]
+            late = read.source if read.plain else read.source[read.cover < block]
             for number in np.unique(self.group_of[late]):
                 if number >= 0:
                     item = self._item_of[number]
@@ -249,7 +250,7 @@ class Clustering:
             return "a prebuilt kernel works on whole blocks"
         if head.wide:
             return "a sum is complete only when its kernel ends"
-        if (group.slots, group.start) != (head.slots, head.start):
+        if (group.slots, group.pace) != (head.slots, head.pace):
             return "their members do not match one to one"
         if group.width != head.width:
             return f"their widths are {group.width} and {head.width}"
@@ -262,7 +263,7 @@ class Clustering:
     def _waits(self, group: Group, home: Cluster, block: int) -> bool:
         """Something that ``group`` needs has to run after ``home``."""
         for read in group.reads:
-            late = read.source if read.plain else read.source[read.in_flight < block]
+            late = read.source if read.plain else read.source[read.cover < block]
             for number in np.unique(self.group_of[late]):
                 if number >= 0:
                     item = self._item_of[number]
@@ -308,7 +309,7 @@ class Clustering:
         numbers = np.array([g.number for g in groups], np.int64)
         inside = np.isin(self.group_of[read.source], numbers)
         if not read.plain:
-            inside &= read.in_flight < block
+            inside &= read.cover < block
         if not inside.any():
             return True
         source = self.groups[self.group_of[read.source[0]]]
@@ -317,7 +318,8 @@ class Clustering:
             and inside.all()
             and (self.group_of[read.source] == source.number).all()
             and (self.slot_of[read.source] == np.arange(len(read.source))).all()
-            and source.start == reader.start
+            and source.pace == reader.pace
+            and read.rate == 1
             and (read.outlet == read.outlet[0]).all()
             and (read.tokens == read.tokens[0]).all()
         )
@@ -355,7 +357,7 @@ class Clustering:
             return "a prebuilt kernel works on whole blocks"
         if len(home.groups) + len(other.groups) > MAX_GROUPS:
             return f"a kernel has at most {MAX_GROUPS} groups"
-        mine, theirs = ((g.slots, g.parts, g.start, g.width) for g in (a, b))
+        mine, theirs = ((g.slots, g.parts, g.pace, g.width) for g in (a, b))
         if a.wide or b.wide or mine != theirs:
             return "their lanes do not match one to one"
         if home.before >> other.index & 1 or other.before >> home.index & 1:

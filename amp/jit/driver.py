@@ -1,7 +1,6 @@
 """The driver of an IPLS program: a flat list of native calls, repeated every block.
 
-A step is eight words. A call fires its kernel for the frames of the clock at which its nodes have
-started; a loop repeats the steps after it in narrower blocks; a fork hands lists of steps to the
+A step is sixteen words. A call fires its kernel as often as its nodes' pace has it due; a loop repeats the steps after it in narrower blocks; a fork hands lists of steps to the
 thread pool. Denormals are flushed while it runs, and the caller's floating-point state is restored.
 """
 
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from amp.jit import words as w
 from amp.jit.llvm import (
     I32,
     I64,
@@ -28,8 +28,9 @@ from amp.jit.llvm import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STEP_WORDS = 8
-KIND, FUNCTION, WORDS, START, CYCLES, FIRINGS, FRAMES = range(7)
+STEP_WORDS = 16
+KIND, FUNCTION, WORDS, CYCLES, FIRINGS, FRAMES, PACE = range(7)
+PACE_WORDS = 3  # firings, frames, offset: see `amp.schedule.Pace`
 BLOCK, BODY = 1, 2  # of a loop
 CHILDREN, TABLE, POOL, POOL_RUN = 1, 3, 4, 5  # of a fork, which also has BODY
 CALL, LOOP, FORK = range(3)
@@ -147,8 +148,8 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
     switch.add_case(integer(LOOP), blocks["loop"])
 
     b.position_at_end(blocks["call"])
-    started = _fired(b, clock, word(b, record, START))
-    due = b.sub(_fired(b, b.add(clock, frames), word(b, record, START)), started)
+    fired = word(b, word(b, record, WORDS, PTR), w.FIRED)
+    due = b.sub(due_until(b, record, b.add(clock, frames), PACE), fired)
     b.cbranch(b.icmp_signed(">", due, integer(0)), blocks["fire"], blocks["next"])
     call_end = b.block
     b.position_at_end(blocks["fire"])
@@ -203,6 +204,23 @@ def _build_task(task: ir.Function, steps: ir.Function) -> None:
     b.ret_void()
 
 
-def _fired(b: ir.IRBuilder, clock: ir.Value, start: ir.Value) -> ir.Value:
-    """Firings of a node until ``clock``."""
-    return larger(b, b.sub(clock, start), integer(0))
+def due_until(b: ir.IRBuilder, record: ir.Value, clock: ir.Value, pace: int) -> ir.Value:
+    """Firings before ``clock`` at the pace whose words begin at ``pace`` of ``record``."""
+    firings, frames, offset_ = (word(b, record, pace + i) for i in range(PACE_WORDS))
+    past = larger(b, b.sub(b.mul(clock, firings), offset_), integer(0))
+    return divided(b, b.add(past, b.sub(frames, integer(1))), frames)
+
+
+def divided(b: ir.IRBuilder, x: ir.Value, by: ir.Value) -> ir.Value:
+    """``x / by``, rounded down, of numbers that are not negative; by 1 it costs nothing."""
+    before = b.block
+    slow, after = b.append_basic_block("divide"), b.append_basic_block("divided")
+    b.cbranch(b.icmp_signed("==", by, integer(1)), after, slow)
+    b.position_at_end(slow)
+    quotient = b.udiv(x, by)
+    b.branch(after)
+    b.position_at_end(after)
+    out = b.phi(I64)
+    out.add_incoming(x, before)
+    out.add_incoming(quotient, slow)
+    return out

@@ -34,8 +34,9 @@ class Ports:
         self.areas = self._scratch_areas(b)
         for port, inlet in enumerate(self._kernel.inlets):
             if inlet.mode == "table":
-                first, areas = self._function.words.inlet(port), self.areas["in", port]
-                self._move(b, "gather", first, areas, integer(self._function.width))
+                first = self._function.words.inlet(port)
+                width = integer(self._function.width)
+                self._move(b, "gather", first, (self.areas["in", port], inlet.rate), width)
 
     def end_tile(self, b: ir.IRBuilder) -> None:
         """Write the lanes of one tile to where its tables say."""
@@ -44,16 +45,21 @@ class Ports:
         count = smaller(b, rest, integer(fn.width))
         for port, outlet in enumerate(self._kernel.outlets):
             if outlet.mode == "table":
-                self._move(b, "scatter", fn.words.outlet(port), self.areas["out", port], count)
+                areas = self.areas["out", port]
+                self._move(b, "scatter", fn.words.outlet(port), (areas, outlet.rate), count)
 
     def reader(self, b: ir.IRBuilder, port: int) -> Reader:
         """How to load one plane of the current token."""
-        fn, mode = self._function, self._kernel.inlets[port].mode
+        fn, inlet = self._function, self._kernel.inlets[port]
+        mode, rate = inlet.mode, inlet.rate
         if mode == "table":
             areas = self.areas["in", port]
 
-            def from_scratch(f: ir.IRBuilder, plane: int) -> ir.Value:
-                return fn.load(f, offset(f, areas[plane], fn.bytes(f, fn.i)))
+            def from_scratch(f: ir.IRBuilder, number: int) -> ir.Value:
+                token, plane = divmod(number, inlet.planes)
+                return fn.load(
+                    f, offset(f, areas[plane], fn.bytes(f, _token(f, fn.i, rate, token)))
+                )
 
             return from_scratch
         first = fn.words.inlet(port)
@@ -65,12 +71,12 @@ class Ports:
         if mode == "aligned":
             base = offset(b, base, b.mul(fn.tile, last))
         starts = [
-            offset(b, base, b.mul(plane_stride, integer(plane)))
-            for plane in range(self._kernel.inlets[port].planes)
+            offset(b, base, b.mul(plane_stride, integer(plane))) for plane in range(inlet.planes)
         ]
 
-        def from_ring(f: ir.IRBuilder, plane: int) -> ir.Value:
-            slot = f.and_(f.sub(fn.k, tokens), mask)
+        def from_ring(f: ir.IRBuilder, number: int) -> ir.Value:
+            token, plane = divmod(number, inlet.planes)
+            slot = f.and_(f.sub(_token(f, fn.k, rate, token), tokens), mask)
             if mode == "aligned":
                 return fn.load(f, offset(f, starts[plane], fn.bytes(f, slot)))
             at = offset(f, starts[plane], f.mul(slot, last))
@@ -84,8 +90,10 @@ class Ports:
         if outlet.mode == "table":
             areas = self.areas["out", port]
 
-            def to_scratch(f: ir.IRBuilder, plane: int, value: ir.Value) -> None:
-                f.store(value, offset(f, areas[plane], fn.bytes(f, fn.i)), align=fn.align)
+            def to_scratch(f: ir.IRBuilder, number: int, value: ir.Value) -> None:
+                token, plane = divmod(number, outlet.planes)
+                at = fn.bytes(f, _token(f, fn.i, outlet.rate, token))
+                f.store(value, offset(f, areas[plane], at), align=fn.align)
 
             return to_scratch
         first = fn.words.outlet(port)
@@ -96,8 +104,9 @@ class Ports:
         starts = [offset(b, base, b.mul(plane_stride, integer(p))) for p in range(outlet.planes)]
         mask = word(b, fn.args, first + w.MASK)
 
-        def to_ring(f: ir.IRBuilder, plane: int, value: ir.Value) -> None:
-            slot = f.and_(fn.k, mask)
+        def to_ring(f: ir.IRBuilder, number: int, value: ir.Value) -> None:
+            token, plane = divmod(number, outlet.planes)
+            slot = f.and_(_token(f, fn.k, outlet.rate, token), mask)
             f.store(value, offset(f, starts[plane], fn.bytes(f, slot)), align=fn.align)
 
         return to_ring
@@ -113,20 +122,32 @@ class Ports:
             for i, port in enumerate(ports):
                 if port.mode == "table":
                     areas[side, i] = [
-                        offset(b, fn.scratch, fn.bytes(b, fn.frames, used + plane))
+                        offset(b, fn.scratch, fn.bytes(b, fn.frames, used + plane * port.rate))
                         for plane in range(port.planes)
                     ]
-                    used += port.planes
+                    used += port.planes * port.rate
         return areas
 
     def _move(
-        self, b: ir.IRBuilder, name: str, first: int, areas: list[ir.Value], count: ir.Value
+        self,
+        b: ir.IRBuilder,
+        name: str,
+        first: int,
+        areas: tuple[list[ir.Value], int],
+        count: ir.Value,
     ) -> None:
-        """Call ``gather`` or ``scatter`` for each plane of the port whose words begin at ``first``."""
-        fn = self._function
+        """Call ``gather`` or ``scatter`` for each plane of the port whose words begin at ``first``;
+        ``areas`` are its planes and its rate."""
+        fn, (planes, rate) = self._function, areas
         move = function_named(fn.module, symbol(name, fn.width), MOVE_TYPE)
         table = word(b, fn.args, first + w.TABLE, PTR)
-        for plane, area in enumerate(areas):
+        tokens, done = (b.mul(count, integer(rate)) for count in (fn.frames, fn.fired))
+        for plane, area in enumerate(planes):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
             entries = offset(b, table, b.mul(tile, integer(8 * w.ENTRY_WORDS * fn.width)))
-            b.call(move, [entries, area, fn.fired, fn.frames, count])
+            b.call(move, [entries, area, done, tokens, count])
+
+
+def _token(f: ir.IRBuilder, firing: ir.Value, rate: int, token: int) -> ir.Value:
+    """Number of token ``token`` of a firing."""
+    return f.add(f.mul(firing, integer(rate)), integer(token))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import NodeType
-    from amp.graph import Node
+    from amp.graph import Frozen, Node
+    from amp.schedule import Pace, Paces
 
     Ints = NDArray[np.int64]
 
@@ -32,14 +33,18 @@ class Read:
     source: Ints
     outlet: Ints
     tokens: Ints
-    in_flight: Ints
+    cover: Ints  # frames for which the tokens in flight last
+    held: Ints  # most tokens
+    rate: int  # tokens per firing
     plain: bool  # no edge is delayed or holds tokens, and both ends fire together
+    rings: Ints | None = None  # in which ring each edge lies, if it lies in memory
 
     def reorder(self, order: Ints) -> None:
         """Slot i becomes what slot ``order[i]`` was."""
         self.edges = [self.edges[i] for i in order]
         self.source, self.outlet = self.source[order], self.outlet[order]
-        self.tokens, self.in_flight = self.tokens[order], self.in_flight[order]
+        self.tokens, self.held = self.tokens[order], self.held[order]
+        self.cover = self.cover[order]
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +58,7 @@ class Group:
 
     members: list[Node]
     signature: int
-    start: int
+    pace: Pace
     width: int
     reads: list[Read]
     wide: bool
@@ -127,29 +132,42 @@ class Grouping:
 
     Parameters
     ----------
-    start
-        The clock of each node's first firing.
+    graph, pace
+        The graph, and when its nodes fire.
+    frames
+        Most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
     """
 
-    def __init__(self, start: Ints, archetype: Callable[[NodeType], str]) -> None:
-        self.start, self._archetype = start, archetype
+    def __init__(
+        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
+    ) -> None:
+        self._pace, self._archetype = pace, archetype
+        counts = [len(node.edges) for node in graph.nodes]
+        self._first = np.concatenate([[0], np.cumsum(counts)])
+        self._cover, self._held = pace.cover(), pace.held(frames)
+        self._consumed, self._produced = graph.consumed, graph.produced
+        self._same = (
+            (graph.delay + graph.tokens == 0)
+            & (graph.consumed == 1)
+            & (graph.produced == 1)
+            & (pace.offset[graph.source] == pace.offset[graph.consumer])
+        )
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
         """Groups of members that share their code and their start."""
-        found: dict[tuple[int, int], list[Node]] = {}
-        start = self.start.tolist() if len(members) > 1 else self.start
+        found: dict[tuple[int, Pace], list[Node]] = {}
         for node in members:
-            found.setdefault((node.signature, start[node.index]), []).append(node)
-        for (signature, _), alike in found.items():
+            found.setdefault((node.signature, self._pace[node.index]), []).append(node)
+        for (signature, pace), alike in found.items():
             first = alike[0]
             wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
             for some in [[node] for node in alike] if wide else [alike]:
                 yield Group(
                     some,
                     signature,
-                    int(self.start[first.index]),
+                    pace,
                     width,
                     self._reads(some, wide),
                     wide,
@@ -159,23 +177,33 @@ class Grouping:
                 )
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
-        reads = []
-        for i, source in enumerate(members[0].sources):
-            if type(source) is Edge:
-                alike: list[Any] = [node.sources[i] for node in members]
-                reads.append(self._read(i, alike, members))
-            elif type(source) is tuple and wide:
-                reads.append(self._read(i, list(source), members))
-            elif type(source) is tuple:
-                for term in range(len(source)):
-                    terms: list[Any] = [node.sources[i] for node in members]
-                    reads.append(self._read(i, [edges[term] for edges in terms], members))
-        return reads
+        first = members[0]
+        if wide:
+            return [
+                self._read(
+                    0, list(first.edges), self._first[first.index] + np.arange(len(first.edges))
+                )
+            ]
+        starts = self._first[[node.index for node in members]]
+        inlets = [
+            i
+            for i, source in enumerate(first.sources)
+            for _ in (source if type(source) is tuple else [source] * (type(source) is Edge))
+        ]
+        return [
+            self._read(inlet, [node.edges[number] for node in members], starts + number)
+            for number, inlet in enumerate(inlets)
+        ]
 
-    def _read(self, inlet: int, edges: list[Edge], members: list[Node]) -> Read:
-        source = np.array([e.source for e in edges], np.int64)
-        outlet = np.array([e.outlet for e in edges], np.int64)
-        tokens = np.array([e.tokens for e in edges], np.int64)
-        in_flight = tokens + self.start[members[0].index] - self.start[source]
-        plain = not (in_flight.any() or tokens.any() or any(e.delay for e in edges))
-        return Read(inlet, edges, source, outlet, tokens, in_flight, plain)
+    def _read(self, inlet: int, edges: list[Edge], numbers: Ints) -> Read:
+        return Read(
+            inlet,
+            edges,
+            np.array([e.source for e in edges], np.int64),
+            np.array([e.outlet for e in edges], np.int64),
+            np.array([e.tokens for e in edges], np.int64),
+            self._cover[numbers],
+            self._held[numbers],
+            int(self._consumed[numbers[0]]),
+            bool(self._same[numbers].all()),
+        )

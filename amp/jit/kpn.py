@@ -19,25 +19,29 @@ from amp.jit.driver import (
     FIRINGS,
     FRAMES,
     FUNCTION,
-    START,
+    PACE,
+    PACE_WORDS,
     WORDS,
+    divided,
+    due_until,
     fire,
     with_flushed_denormals,
 )
-from amp.jit.llvm import I64, PTR, VOID, integer, larger, loop, offset, smaller, word
+from amp.jit.llvm import I64, PTR, VOID, integer, loop, offset, smaller, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# words of a process; FUNCTION, WORDS, START, CYCLES, FIRINGS, FRAMES are those of a call
+# words of a process; those before QUEUED are as in a call
 PROCESS_WORDS = 16
-QUEUED, QUANTUM, INS, IN_COUNT, READERS, READER_COUNT = range(8, 14)
-assert max(FUNCTION, WORDS, START, CYCLES, FIRINGS, FRAMES) < QUEUED
+QUEUED, QUANTUM, INS, IN_COUNT, READERS, READER_COUNT = range(PACE + PACE_WORDS, PACE + 9)
+assert max(FUNCTION, WORDS, CYCLES, FIRINGS, FRAMES) < PACE
 
-# words of an edge, seen from its consumer and from its producer
-EDGE_WORDS = 4
-PEER_WORDS, EDGE_TOKENS, VISIBLE_FROM, PEER = range(4)
-CAPACITY = VISIBLE_FROM
+# words of an edge, seen from its consumer; EDGE_PACE is that of its tokens becoming visible
+EDGE_WORDS = 8
+PEER_WORDS, EDGE_TOKENS, PEER, PRODUCED, CONSUMED, EDGE_PACE = range(6)
+# and from its producer
+CAPACITY = EDGE_PACE
 
 # words of a network
 NETWORK_WORDS = 8
@@ -92,8 +96,7 @@ def _fired(b: ir.IRBuilder, words: ir.Value) -> ir.Value:
 
 def _left(b: ir.IRBuilder, process: ir.Value, clock: ir.Value) -> ir.Value:
     """Firings that are due until ``clock``."""
-    fired = _fired(b, word(b, process, WORDS, PTR))
-    return b.sub(b.sub(clock, word(b, process, START)), fired)
+    return b.sub(due_until(b, process, clock, PACE), _fired(b, word(b, process, WORDS, PTR)))
 
 
 def _each_edge(
@@ -125,13 +128,14 @@ def _build_ready(ready: ir.Function) -> None:
     b.store(smaller(b, _left(b, process, clock), word(b, process, QUANTUM)), most)
 
     def visible(edge: ir.Value, written: ir.Value) -> ir.Value:
-        expired = larger(b, b.sub(clock, word(b, edge, VISIBLE_FROM)), integer(0))
-        produced = smaller(b, written, expired)
-        return b.sub(b.add(produced, word(b, edge, EDGE_TOKENS)), fired)
+        expired = smaller(b, written, due_until(b, edge, clock, EDGE_PACE))
+        tokens = b.add(b.mul(expired, word(b, edge, PRODUCED)), word(b, edge, EDGE_TOKENS))
+        return b.sub(divided(b, tokens, word(b, edge, CONSUMED)), fired)
 
     def room(edge: ir.Value, read: ir.Value) -> ir.Value:
-        held = b.sub(b.add(fired, word(b, edge, EDGE_TOKENS)), read)
-        return b.sub(word(b, edge, CAPACITY), held)
+        free = b.sub(word(b, edge, CAPACITY), word(b, edge, EDGE_TOKENS))
+        tokens = b.add(free, b.mul(read, word(b, edge, CONSUMED)))
+        return b.sub(divided(b, tokens, word(b, edge, PRODUCED)), fired)
 
     _each_edge(b, process, INS, IN_COUNT, most, visible)
     _each_edge(b, process, READERS, READER_COUNT, most, room)

@@ -103,7 +103,7 @@ class _Lowering:
                 if read.tokens.any():
                     for edge in read.edges:
                         self._classify(edge, initial[edge.source, edge.outlet])
-                most = self.frames + int(max(read.in_flight.max(), read.tokens.max()))
+                most = int(read.held.max())
                 outlets = np.unique(np.stack([group_of[read.source], read.outlet]), axis=1)
                 classes = {self.classes.get(id(edge), 0) for edge in read.edges}
                 for number, outlet in outlets.T.tolist():
@@ -169,9 +169,10 @@ class _Lowering:
         key = (tuple(order), *(part.key(ins) for part in parts.values()))
         code = self.traced.get(key)
         if code is None:
-            code = self.traced[key] = trace_kernel(parts, ins, self.sample_rate)
+            rate = self.sample_rate * head.pace.firings / head.pace.frames
+            code = self.traced[key] = trace_kernel(parts, ins, rate)
         outs = [out for part in parts.values() for _, out in part.outs]
-        call = Call(code, cluster.groups, width, lanes, head.start, ins, outs, cluster)
+        call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
         self.calls.append(call)
         return call
 
@@ -205,11 +206,12 @@ class _Lowering:
             for slot, edge in enumerate(read.edges):
                 class_ = self.classes.get(id(edge), 0)
                 ring[:, slot] = self.ring_of[int(numbers[slot]), edge.outlet, class_]
+        read.rings = ring[0, :, 0, 0].copy()
         tokens = np.broadcast_to(read.tokens[None, :, None, None], shape)
         ring, plane, lane, tokens = (
             array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)
         )
-        binding = InBinding("table", ring, plane, lane, tokens, read)
+        binding = InBinding("table", ring, plane, lane, tokens, read.rate)
         if not group.archetype:
             binding.mode = self._mode(binding, lanes, width)
         return binding
@@ -248,7 +250,7 @@ class _Lowering:
 def _border_input(group: Group, lanes: int, position: int) -> InBinding:
     """A table whose entries point at the caller's array, run by run."""
     none = np.full((group.planes, lanes), -1, np.int64)
-    return InBinding("table", none, none, none, none, None, "input", position)
+    return InBinding("table", none, none, none, none, 1, "input", position)
 
 
 def _dataflow_order(groups: list[Group], group_of: Ints, number_of: dict[int, int]) -> list[int]:

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from amp.graph import Edge, Node
     from amp.ir import Kernel
-    from amp.jit.group import Cluster, Group, NarrowLoop, Read
+    from amp.jit.group import Cluster, Group, NarrowLoop
+    from amp.schedule import Pace
 
     Ints = NDArray[np.int64]
 
@@ -36,7 +40,7 @@ class InBinding:
     plane: Ints
     lane: Ints
     tokens: Ints
-    read: Read | None = None
+    rate: int = 1
     border: str = ""
     border_group: int = -1
 
@@ -69,7 +73,7 @@ class Call:
     groups: list[Group]
     width: int
     lanes: int
-    start: int
+    pace: Pace
     ins: list[InBinding]
     outs: list[OutBinding]
     item: Cluster
@@ -78,6 +82,18 @@ class Call:
     def tiles(self) -> int:
         """Number of passes over the lanes."""
         return -(-self.lanes // self.width)
+
+    def edges(self) -> Iterator[tuple[Node, int, Edge, int]]:
+        """Every edge that is read from memory: consumer, number of the edge there, edge, ring."""
+        for group in self.groups:
+            for number, read in enumerate(group.reads):
+                if read.rings is None:
+                    continue
+                for slot, (edge, ring) in enumerate(zip(read.edges, read.rings, strict=True)):
+                    if group.wide:
+                        yield group.first, slot, edge, int(ring)
+                    else:
+                        yield group.members[slot], number, edge, int(ring)
 
     def __str__(self) -> str:
         return " > ".join(map(str, self.groups))

@@ -13,13 +13,12 @@ from amp.jit.engine import native
 from amp.jit.lowered import Narrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from amp.graph import Edge, Node
+    from amp.graph import Frozen
     from amp.jit.bind import Bound, BoundCall
-    from amp.jit.lowered import Call, Step
+    from amp.jit.lowered import Step
+    from amp.schedule import Paces
 
     Words = NDArray[np.int64]
 
@@ -41,7 +40,9 @@ class IplsRunner:
         self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
         first = self._steps.ctypes.data
         for row, children in forks:
-            table = np.array([[first + 64 * at, count] for at, count in children], np.int64)
+            table = np.array(
+                [[first + 8 * driver.STEP_WORDS * at, count] for at, count in children], np.int64
+            )
             self._tables.append(table)
             self._steps[row, driver.TABLE] = table.ctypes.data
         self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
@@ -126,33 +127,37 @@ def _levels(steps: list[Step]) -> list[list[Step]]:
 def _fill_call(row: Words, bound: BoundCall, memory: Bound) -> None:
     row[driver.FUNCTION] = bound.native.address
     row[driver.WORDS] = memory.address(bound.words_at)
-    row[driver.START] = bound.call.start
+    row[driver.PACE : driver.PACE + driver.PACE_WORDS] = bound.call.pace
 
 
 class KpnRunner:
     """Fires processes, one per node, as their tokens allow."""
 
-    def __init__(
-        self, bound: Bound, nodes: list[Node], start: list[int], quantum: int, *, timing: bool
-    ) -> None:
+    def __init__(self, bound: Bound, graph: Frozen, pace: Paces, *, timing: bool) -> None:
         calls = bound.calls
         count = len(calls)
         self._processes = np.zeros((count, kpn.PROCESS_WORDS), np.int64)
         number = {call.call.groups[0].first.index: i for i, call in enumerate(calls)}
         ins: list[list[list[int]]] = [[] for _ in calls]
         readers: list[list[list[int]]] = [[] for _ in calls]
+        first = np.cumsum([0, *(len(node.edges) for node in graph.nodes)])
         for i, call in enumerate(calls):
             row = self._processes[i]
             _fill_call(row, call, bound)
-            row[kpn.QUANTUM] = quantum
-            for edge, capacity in _edges(call.call, bound):
+            row[kpn.QUANTUM] = call.frames
+            mine = bound.address(call.words_at)
+            for node, at, edge, ring in call.call.edges():
                 j = number[edge.source]
-                producer = nodes[edge.source]
-                visible = start[edge.source] + producer.type.processing_delay + edge.delay
                 theirs = bound.address(calls[j].words_at)
-                mine = bound.address(call.words_at)
-                ins[i].append([theirs, edge.tokens, visible, j])
-                readers[j].append([mine, edge.tokens, capacity, i])
+                made, read = (
+                    int(rate[first[node.index] + at]) for rate in (graph.produced, graph.consumed)
+                )
+                firings, period, offset = pace[edge.source]
+                lag = graph.nodes[edge.source].type.processing_delay + edge.delay
+                visible = [firings, period, offset + lag * firings]
+                ins[i].append([theirs, edge.tokens, j, made, read, *visible])
+                held = [bound.rings[ring].ring.frames, 0, 0]
+                readers[j].append([mine, edge.tokens, i, made, read, *held])
         self._memory = bound
         self._ins, in_at = _pack(ins)
         self._readers, reader_at = _pack(readers)
@@ -180,17 +185,6 @@ class KpnRunner:
         stuck = self._run(self._network.ctypes.data, self._memory.clock.ctypes.data, frames)
         if stuck:
             raise AmpError(f"{stuck} process(es) starved: a defect of amp, please report it")
-
-
-def _edges(call: Call, bound: Bound) -> Iterator[tuple[Edge, int]]:
-    """Each edge into a process, with the number of tokens that its ring holds."""
-    ports = iter(call.ins)
-    for read in call.groups[0].reads:
-        binding = next(ports)
-        terms = len(read.edges)
-        ring = binding.ring[0].reshape(terms, -1)[:, 0]
-        for edge, number in zip(read.edges, ring, strict=True):
-            yield edge, bound.rings[number].ring.frames
 
 
 def _pack(rows: list[list[list[int]]]) -> tuple[Words, Words]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amp.graph import Node
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.group import Group
+    from amp.schedule import Paces
 
     Ints = NDArray[np.int64]
 
@@ -23,7 +24,7 @@ Tokens = dict[tuple[str, int], "NDArray[np.float64]"]
 
 
 def read_snapshot(
-    bound: Bound, nodes: list[Node], start: list[int], clock: int
+    bound: Bound, nodes: list[Node], pace: Paces, clock: int
 ) -> tuple[Arrays, Arrays, Tokens]:
     """States and lines by node and name, and tokens by edge, once ``clock`` frames have run."""
     states: Arrays = defaultdict(dict)
@@ -40,7 +41,7 @@ def read_snapshot(
             whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
     tokens = {
         key: memory[where].transpose(1, 2, 0, 3).reshape(bound.batch, -1, where.shape[-1])
-        for key, memory, where in _tokens(bound, nodes, start, clock)
+        for key, memory, where in _tokens(bound, nodes, pace, clock)
     }
     return dict(states), dict(lines), tokens
 
@@ -48,7 +49,7 @@ def read_snapshot(
 def write_snapshot(
     bound: Bound,
     nodes: list[Node],
-    start: list[int],
+    pace: Paces,
     clock: int,
     content: tuple[Arrays, Arrays, Tokens],
 ) -> None:
@@ -62,7 +63,7 @@ def write_snapshot(
             tile, place = np.divmod(lanes, call.call.width)
             memory = call.line(number)
             memory[tile[..., None], slots, place[..., None]] = lines[node.name][name][:, channel]
-    for key, memory, where in _tokens(bound, nodes, start, clock):
+    for key, memory, where in _tokens(bound, nodes, pace, clock):
         planes, batch, parts, count = where.shape
         memory[where] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
 
@@ -108,13 +109,13 @@ def _whole(
 
 def _slots(call: BoundCall, number: int, clock: int) -> Ints:
     """Slots of a delay line that a later frame can read, oldest first."""
-    fired = max(0, clock - call.call.start)
+    fired = call.call.pace.fired(clock)
     length = call.call.code.line_lengths[number]
     return np.arange(fired - length, fired) & (call.line_frames[number] - 1)
 
 
 def _tokens(
-    bound: Bound, nodes: list[Node], start: list[int], clock: int
+    bound: Bound, nodes: list[Node], pace: Paces, clock: int
 ) -> Iterator[tuple[tuple[str, int], NDArray[np.float64], Ints]]:
     """Each edge with tokens in flight: its key, the arena, and where (plane, batch, part, count)."""
     memory = bound.arena.view(0, (bound.arena.size // 8,))
@@ -124,11 +125,17 @@ def _tokens(
         for group in call.call.groups
         for slot, node in enumerate(group.members)
     }
-    ring_of = _rings(bound)
+    ring_of = {
+        (node.index, number): ring
+        for call in bound.calls
+        for node, number, _, ring in call.call.edges()
+    }
+    fired = [pace[node.index].fired(clock) for node in nodes]
+    consumed, produced = iter(pace.consumed), iter(pace.produced)
     for node in nodes:
         for number, edge in enumerate(node.edges):
-            written = max(0, clock - start[edge.source])
-            count = written + edge.tokens - max(0, clock - start[node.index])
+            written = fired[edge.source] * next(produced)
+            count = written + edge.tokens - fired[node.index] * next(consumed)
             if not count:
                 continue
             group, slot = seat[edge.source]
@@ -137,20 +144,3 @@ def _tokens(
             at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
             slots = np.arange(written - count, written) & (ring.ring.frames - 1)
             yield (node.name, number), memory, at[..., None] + slots * (ring.slot_stride // 8)
-
-
-def _rings(bound: Bound) -> dict[tuple[int, int], int]:
-    """Ring of each edge that lies in memory: (consumer, number of the edge) to its index."""
-    found = {}
-    for call in bound.calls:
-        ports = {id(binding.read): binding for binding in call.call.ins if not binding.border}
-        for group in call.call.groups:
-            for i, read in enumerate(group.reads):
-                binding = ports.get(id(read))
-                if binding is None:
-                    continue
-                rings = binding.ring[0].reshape(len(read.edges), -1)[:, 0]
-                for slot, ring in enumerate(rings):
-                    key = (group.first, slot) if group.wide else (group.members[slot], i)
-                    found[key[0].index, key[1]] = int(ring)
-    return found

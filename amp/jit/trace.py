@@ -44,6 +44,7 @@ class Part:
             group.wide,
             tuple(self.sources),
             tuple((ins[k].mode, len(ins[k].ring)) for kind, k, _ in self.sources if kind == "port"),
+            group.pace[:2],
             tuple((outlet, out.mode) for outlet, out in self.outs),
             group.archetype,
             group.skewed,
@@ -59,9 +60,9 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
     for number, part in parts.items():
         group = part.group
         streams = [
-            results[which][outlet]
+            [results[which][outlet]]
             if kind == "value"
-            else [b.emit("inlet", attribute=(which, p)) for p in range(len(ins[which].ring))]
+            else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
         if group.archetype:
@@ -69,11 +70,12 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
         results[number] = _trace_group(b, number, group, streams)
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
-            outlets.append(OutPort(out.mode, len(values)))
+            rate = _rate_out(group.first, outlet)
+            outlets.append(OutPort(out.mode, len(values) // rate, rate))
             stores.append(values)
     kernel = Kernel(
         tuple(b.values),
-        tuple(InPort(binding.mode, len(binding.ring)) for binding in ins),
+        tuple(InPort(binding.mode, len(binding.ring), binding.rate) for binding in ins),
         tuple(outlets),
         tuple((name, value.type) for name, value in b.slots.items()),
         tuple(StateSlot(name, value.type) for name, value in b.states.items()),
@@ -100,24 +102,40 @@ def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> 
 def trace_alone(group: Group, sample_rate: float) -> Trace:
     """The trace of one member of ``group`` that reads streams of one channel."""
     b = Trace(sample_rate)
-    streams = [[b.emit("inlet", attribute=(port, 0))] for port in range(len(group.reads))]
+    streams = [_tokens_in(b, port, 1, 1) for port in range(len(group.reads))]
     _trace_group(b, 0, group, streams)
     return b
 
 
+def _tokens_in(b: Trace, port: int, planes: int, rate: int) -> list[list[Value]]:
+    """What a firing reads from an in port: by token, by plane."""
+    return [
+        [b.emit("inlet", attribute=(port, token * planes + plane)) for plane in range(planes)]
+        for token in range(rate)
+    ]
+
+
+def _rate_out(node: Node, outlet: int) -> int:
+    outlets = type(node.type).outlets
+    return node.type.rate(outlets[outlet]) if outlets else 1
+
+
 def _trace_group(
-    b: Trace, number: int, group: Group, streams: list[list[Value]]
+    b: Trace, number: int, group: Group, streams: list[list[list[Value]]]
 ) -> list[list[Value]]:
-    """Values of each outlet and plane."""
+    """Values of each outlet, by token and plane; ``streams`` are by token and plane too."""
     node = group.first
     if group.wide:
-        return [streams[0]]
+        return [streams[0][0]]
     if node.type.channels == "all":
         b.enter(f"{number}.0", node.type)
-        lists = _arguments(b, node, streams, lambda planes: planes, _constant_list)
+        lists = _arguments(b, node, streams, _one_or_all, _constant_list)
         result = _forward(b, node, lists)
         outlets = [result] if len(type(node.type).outlets) <= 1 else result
-        return [[b.value(value) for value in outlet] for outlet in outlets]
+        return [
+            [b.value(value) for planes in _by_token(node, i, outlet) for value in planes]
+            for i, outlet in enumerate(outlets)
+        ]
     per_plane = []
     for plane in range(group.planes):
         b.enter(f"{number}.{plane}", node.type)
@@ -125,13 +143,35 @@ def _trace_group(
             b,
             node,
             streams,
-            lambda planes, p=plane: planes[p if len(planes) > 1 else 0],
+            lambda tokens, p=plane: _one_or_all([t[p if len(t) > 1 else 0] for t in tokens]),
             lambda b, name, _: b.slot(name),
         )
         result = _forward(b, node, values)
         results = result if isinstance(result, tuple) else (result,)
-        per_plane.append([b.value(value) for value in results])
-    return [list(outlet) for outlet in zip(*per_plane, strict=True)]
+        per_plane.append([_by_token(node, i, outlet) for i, outlet in enumerate(results)])
+    return [
+        [b.value(value) for planes in zip(*outlet, strict=True) for value in planes]
+        for outlet in zip(*per_plane, strict=True)
+    ]
+
+
+def _one_or_all(tokens: list[Any]) -> Any:
+    """What ``forward`` gets of an inlet: its token, or the list of them if a firing reads more."""
+    return tokens[0] if len(tokens) == 1 else tokens
+
+
+def _by_token(node: Node, outlet: int, result: Any) -> list[Any]:
+    """What ``forward`` returned for an outlet, by token."""
+    rate = _rate_out(node, outlet)
+    tokens = [result] if rate == 1 else list(result)
+    if len(tokens) != rate:
+        raise BadNode(
+            "forward returns as many tokens as its outlet's rate says",
+            expected=str(rate),
+            got=str(len(tokens)),
+            where=str(node),
+        )
+    return tokens
 
 
 def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
@@ -163,7 +203,7 @@ def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:
 
 
 def _arguments(
-    b: Trace, node: Node, streams: list[list[Value]], pick: Any, constant: Any
+    b: Trace, node: Node, streams: list[list[list[Value]]], pick: Any, constant: Any
 ) -> list[Any]:
     """What ``forward`` gets for each inlet: a value, a list, or None."""
     remaining = iter(streams)

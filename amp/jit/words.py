@@ -64,6 +64,6 @@ class Words:
 
 
 def scratch_areas(kernel: Kernel) -> int:
-    """Areas of ``frames x width`` numbers that a kernel needs to turn tables into lanes."""
+    """Areas of ``firings x width`` numbers that a kernel needs to turn tables into lanes."""
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
-    return sum(port.planes for port in ports if port.mode == "table")
+    return sum(port.planes * port.rate for port in ports if port.mode == "table")

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from amp.schedule.check import check_schedule
 from amp.schedule.ipls import IPLS, Cohort, Loop, Stage
-from amp.schedule.latency import in_flight, starts
+from amp.schedule.latency import Pace, Paces, paces
 from amp.schedule.plan import plan
 
-__all__ = ["IPLS", "Cohort", "Loop", "Stage", "check_schedule", "in_flight", "plan", "starts"]
+__all__ = [
+    "IPLS",
+    "Cohort",
+    "Loop",
+    "Pace",
+    "Paces",
+    "Stage",
+    "check_schedule",
+    "paces",
+    "plan",
+]

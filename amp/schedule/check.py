@@ -9,15 +9,15 @@ import numpy as np
 
 from amp.errors import IllegalSchedule
 from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Loop
-from amp.schedule.latency import in_flight
 
 if TYPE_CHECKING:
     from amp.graph import Frozen, Node
+    from amp.schedule.latency import Paces
 
 MAX_DEPTH = 32
 
 
-def check_schedule(plan: IPLS, graph: Frozen, start: list[int]) -> None:
+def check_schedule(plan: IPLS, graph: Frozen, paces: Paces) -> None:
     """Return if ``plan`` is legal for the graph, else raise with *every* violation.
 
     Raises
@@ -32,7 +32,7 @@ def check_schedule(plan: IPLS, graph: Frozen, start: list[int]) -> None:
             f"{graph.fingerprint!r}; plan again"
         )
     if not violations:
-        violations = _check_edges(plan, graph, start)
+        violations = _check_edges(plan, graph, paces)
     if violations:
         raise IllegalSchedule(violations)
 
@@ -94,7 +94,7 @@ def _check_members(plan: IPLS, graph: Frozen) -> list[str]:
     return found
 
 
-def _check_edges(plan: IPLS, graph: Frozen, start: list[int]) -> list[str]:
+def _check_edges(plan: IPLS, graph: Frozen, paces: Paces) -> list[str]:
     stage_of = np.zeros(len(graph.nodes), np.int64)
     paths: list[tuple[int, ...]] = []
     for number, stage, path in plan.walk():
@@ -102,14 +102,14 @@ def _check_edges(plan: IPLS, graph: Frozen, start: list[int]) -> list[str]:
         for cohort in stage.cohorts:
             stage_of[[graph.numbers[name] for name in cohort.members]] = number
     mine, theirs = stage_of[graph.consumer], stage_of[graph.source]
-    tokens = in_flight(graph, start)
+    cover = paces.cover()
     found = []
     for i in np.flatnonzero(theirs >= mine):
         stages = int(mine[i]), int(theirs[i])
         block = _common_block(plan, paths[stages[0]], paths[stages[1]])
-        if tokens[i] < block:
+        if cover[i] < block:
             source, consumer = graph.nodes[graph.source[i]], graph.nodes[graph.consumer[i]]
-            found.append(_late(source, consumer, stages, (int(tokens[i]), block)))
+            found.append(_late(source, consumer, stages, (max(0, int(cover[i])), block)))
     return found
 
 
@@ -124,9 +124,9 @@ def _common_block(plan: IPLS, mine: tuple[int, ...], theirs: tuple[int, ...]) ->
     return block
 
 
-def _late(source: Node, consumer: Node, stages: tuple[int, int], tokens: tuple[int, int]) -> str:
+def _late(source: Node, consumer: Node, stages: tuple[int, int], cover: tuple[int, int]) -> str:
     mine, theirs = stages
-    have, block = tokens
+    have, block = cover
     place = "in the same stage as" if mine == theirs else "before"
     mend = f"move {consumer.name!r} after stage {theirs}"
     if have:

@@ -1,140 +1,257 @@
-"""When nodes start: latency is inferred along edges like a shape, and cycles are judged.
+"""When nodes fire: rates and latency are inferred along edges like a shape, and cycles are judged.
 
-A node fires once per frame of the clock from its start on: its k-th firing is at clock ``k + start``.
-A token that is the j-th produced by a node is written at clock ``j + start + processing delay`` and
-visible ``delay`` later. So for every edge with m initial tokens::
-
-    start(consumer) >= start(producer) + processing delay + delay - m
-
-and the starts are the least non-negative solution (a longest path). It exists if and only if no cycle
-has more delay than tokens (Reiter, "Scheduling parallel computations", JACM 15(4), 1968).
+A node that fires ``a`` times in ``b`` frames does so evenly: its k-th firing is at clock
+``floor((k b + c) / a)``. Where all rates are 1 that is ``k + c``, and c is the node's start. A token is
+written ``processing delay`` after the firing that makes it, and visible ``delay`` later. So the least c,
+for every edge whose producer writes p tokens and whose consumer reads q and that holds m at first, is
+where no firing k of the consumer comes before the token of index ``q (k + 1) - 1 - m`` is visible. That
+is a longest path; it exists if and only if no cycle has more delay than tokens (Reiter, "Scheduling
+parallel computations", JACM 15(4), 1968).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from amp.errors import Deadlock, TooSlowCycle
+from amp.schedule.rates import firing_rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from amp.graph import Edge, Frozen, Node
+    from amp.frozen import Frozen, Node
+
+    Ints = NDArray[np.int64]
 
 
-def starts(graph: Frozen) -> list[int]:
-    """Clock of each node's first firing, by node index.
+class Pace(NamedTuple):
+    """When a node fires: ``firings`` times in ``frames`` frames, the k-th time at clock
+    ``floor((k frames + offset) / firings)``."""
+
+    firings: int
+    frames: int
+    offset: int
+
+    @property
+    def start(self) -> int:
+        """Clock of the first firing."""
+        return self.offset // self.firings
+
+    def fired(self, clock: int) -> int:
+        """Firings before ``clock``."""
+        return -(-max(0, clock * self.firings - self.offset) // self.frames)
+
+    def most(self, frames: int) -> int:
+        """Most firings in ``frames`` frames."""
+        return -(-frames * self.firings // self.frames)
+
+
+class Paces:
+    """The pace of every node of a graph, one entry per node in each array."""
+
+    def __init__(self, graph: Frozen, firings: Ints, frames: Ints, offset: Ints) -> None:
+        self._graph = graph
+        self.consumed, self.produced = graph.consumed.tolist(), graph.produced.tolist()
+        self.firings, self.frames, self.offset = firings, frames, offset
+        self._list = list(
+            map(Pace._make, zip(firings.tolist(), frames.tolist(), offset.tolist(), strict=True))
+        )
+
+    def __getitem__(self, node: int) -> Pace:
+        return self._list[node]
+
+    def cover(self) -> Ints:
+        """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
+        no longer than this the consumer may run before the producer. Below 1 it may not."""
+        made, read, per_frame, common = self._balance()
+        g, n, m = self._graph, self._graph.source, self._graph.consumer
+        spare = g.tokens * common + read * (self.offset[m] - self.frames[m] + 1)
+        spare += common - 1 - made * self.offset[n]  # a count of tokens is whole
+        return np.asarray(spare // per_frame, np.int64)
+
+    def held(self, block: int) -> Ints:
+        """Most tokens, by edge, when producers run up to ``block`` frames ahead."""
+        made, read, per_frame, common = self._balance()
+        g, n, m = self._graph, self._graph.source, self._graph.consumer
+        most = per_frame * block + made * (self.frames[n] - 1 - self.offset[n])
+        most += read * self.offset[m] + g.tokens * common
+        return np.maximum(most // common, g.tokens)
+
+    def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """By edge: weights of the producer's and consumer's offsets, and tokens per frame, over a
+        common denominator."""
+        g = self._graph
+        common = self.frames[g.source] * self.frames[g.consumer]
+        made = g.produced * self.frames[g.consumer]
+        read = g.consumed * self.frames[g.source]
+        return made, read, made * self.firings[g.source], common
+
+
+def paces(graph: Frozen) -> Paces:
+    """When each node fires.
 
     Raises
     ------
+    InconsistentRates
+        If no firing counts keep the edges in balance.
     Deadlock
         For a cycle without initial tokens.
     TooSlowCycle
         For a cycle whose delays exceed its tokens.
     """
-    nodes = graph.nodes
-    order = _order(graph)
-    start = [0] * len(nodes)
-    if not graph.delay.any() and not graph.processing.any():
-        return start
-    cause: list[int] = [-1] * len(nodes)
-    changed = -1
-    # Within one sweep every token-free path settles; each further sweep crosses one token edge.
-    for _ in range(int((graph.tokens > 0).sum()) + 2):
+    firings, frames = firing_rates(graph)
+    solver = _Solver(graph, firings, frames)
+    order = solver.order()
+    offset = [0] * len(graph.nodes)
+    if solver.multirate or graph.delay.any() or graph.processing.any():
+        offset = solver.solve(order)
+    return Paces(graph, firings, frames, np.array(offset, np.int64))
+
+
+class _Solver:
+    def __init__(self, graph: Frozen, firings: Ints, frames: Ints) -> None:
+        self.graph, self.nodes = graph, graph.nodes
+        self.firings, self.frames = firings.tolist(), frames.tolist()
+        self.multirate = bool((graph.consumed != 1).any() or (graph.produced != 1).any())
+        counts = [len(node.edges) for node in graph.nodes]
+        self.first = [0, *np.cumsum(counts).tolist()]
+        # by edge: the token that a consumer's first firing needs, back from where it always must
+        residue = (-1 - graph.tokens) % np.gcd(graph.consumed, graph.produced)
+        self.ahead = (graph.consumed - 1 - graph.tokens - residue).tolist()
+        self.lag = (graph.processing[graph.source] + graph.delay).tolist()
+        self.produced = graph.produced.tolist()
+        self.source = graph.source.tolist()
+
+    def earliest(self, number: int, offset: list[int], consumer: int) -> int:
+        """Least offset of the consumer that edge ``number`` allows."""
+        source, lag, ahead = self.source[number], self.lag[number], self.ahead[number]
+        if not self.multirate:
+            return offset[source] + lag + ahead
+        made, a = self.produced[number], self.firings[source]
+        scaled = made * (offset[source] + lag * a) + ahead * self.frames[source]
+        return int(self.firings[consumer] * scaled // (made * a))
+
+    def solve(self, order: Sequence[int]) -> list[int]:
+        """The least offsets, by sweeps until nothing moves."""
+        offset = [0] * len(self.nodes)
+        cause: list[int] = [-1] * len(self.nodes)
         changed = -1
-        for index in order:
-            for edge in nodes[index].edges:
-                earliest = start[edge.source] + lag(nodes, edge)
-                if earliest > start[index]:
-                    start[index], cause[index], changed = earliest, edge.source, index
-        if changed < 0:
-            return start
-    _refuse_slow_cycle(nodes, cause, changed)
-    raise AssertionError("unreachable")
+        # Within one sweep every token-free path settles; each further sweep crosses one token edge.
+        for _ in range(int((self.graph.tokens > 0).sum()) + 2):
+            changed = -1
+            for index in order:
+                for number in range(self.first[index], self.first[index + 1]):
+                    earliest = self.earliest(number, offset, index)
+                    if earliest > offset[index]:
+                        offset[index], cause[index], changed = earliest, number, index
+            if changed < 0:
+                return offset
+        self.refuse_slow_cycle(cause, changed)
+        raise AssertionError("unreachable")
 
+    def order(self) -> Sequence[int]:
+        """An order in which producers come before consumers, but where tokens lie between."""
+        graph = self.graph
+        forward = graph.source < graph.consumer
+        if self.multirate and not forward.all():
+            self.judge_cycles()
+        free = graph.tokens == 0
+        if forward[free].all():
+            return range(len(self.nodes))  # as it is whenever no feedback stream is used
+        waiting = [0] * len(self.nodes)
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for source, consumer in zip(
+            graph.source[free].tolist(), graph.consumer[free].tolist(), strict=True
+        ):
+            waiting[consumer] += 1
+            readers[source].append(consumer)
+        ready = deque(i for i, count in enumerate(waiting) if not count)
+        order = []
+        while ready:
+            index = ready.popleft()
+            order.append(index)
+            for reader in readers[index]:
+                waiting[reader] -= 1
+                if not waiting[reader]:
+                    ready.append(reader)
+        if len(order) < len(self.nodes):
+            self.refuse_deadlock({i for i, count in enumerate(waiting) if count})
+        return order
 
-def lag(nodes: list[Node], edge: Edge) -> int:
-    """Frames by which a consumer starts after its producer, at least, because of ``edge``."""
-    return nodes[edge.source].type.processing_delay + edge.delay - edge.tokens
+    def judge_cycles(self) -> None:
+        """Refuse a cycle whose tokens do not carry every firing past its own: one whose lags in
+        frames, delays left out, do not sum to less than zero."""
+        steps = [
+            Fraction(ahead * self.frames[source], made * self.firings[source])
+            for ahead, made, source in zip(self.ahead, self.produced, self.source, strict=True)
+        ]
+        scale = math.lcm(*{step.denominator for step in steps})
+        tiny = Fraction(1, scale * (len(self.nodes) + 1))
+        reach = [Fraction(0)] * len(self.nodes)
+        cause = [-1] * len(self.nodes)
+        changed = -1
+        for _ in range(len(self.nodes) + 1):
+            changed = -1
+            for index in range(len(self.nodes)):
+                for number in range(self.first[index], self.first[index + 1]):
+                    ahead = reach[self.source[number]] + steps[number] + tiny
+                    if ahead > reach[index]:
+                        reach[index], cause[index], changed = ahead, number, index
+            if changed < 0:
+                return
+        cycle = self.cycle(cause, changed)
+        self.raise_deadlock([self.source[number] for number in cycle], cycle)
 
+    def refuse_deadlock(self, stuck: set[int]) -> None:
+        index = min(stuck)
+        path: list[int] = []
+        while index not in path:  # every stuck node waits for a stuck node
+            path.append(index)
+            edges = self.nodes[index].edges
+            index = next(e.source for e in edges if not e.tokens and e.source in stuck)
+        self.raise_deadlock(path[path.index(index) :][::-1], [])
 
-def in_flight(graph: Frozen, start: list[int]) -> NDArray[np.int64]:
-    """Tokens on each edge at the border of any two frames, once both of its nodes have started."""
-    clock = np.array(start, np.int64)
-    return graph.tokens + clock[graph.consumer] - clock[graph.source]
-
-
-def _order(graph: Frozen) -> Sequence[int]:
-    """Topological order of the token-free edges."""
-    nodes = graph.nodes
-    if (graph.source < graph.consumer)[graph.tokens == 0].all():
-        return range(len(nodes))  # as it is whenever no feedback stream is used
-    waiting = [0] * len(nodes)
-    readers: list[list[int]] = [[] for _ in nodes]
-    for node in nodes:
-        for edge in node.edges:
-            if not edge.tokens:
-                waiting[node.index] += 1
-                readers[edge.source].append(node.index)
-    ready = deque(i for i, count in enumerate(waiting) if not count)
-    order = []
-    while ready:
-        index = ready.popleft()
-        order.append(index)
-        for reader in readers[index]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
-    if len(order) < len(nodes):
-        _refuse_deadlock(nodes, {i for i, count in enumerate(waiting) if count})
-    return order
-
-
-def _refuse_deadlock(nodes: list[Node], stuck: set[int]) -> None:
-    index = min(stuck)
-    path: list[int] = []
-    while index not in path:  # every stuck node waits for a stuck node
-        path.append(index)
-        index = next(e.source for e in nodes[index].edges if not e.tokens and e.source in stuck)
-    cycle = path[path.index(index) :][::-1]
-    raise Deadlock(
-        "a cycle holds at least one initial token, or no node of it can ever fire",
-        expected="sum(initial) >= 1",
-        got=f"0 tokens on {_path(nodes, cycle)}",
-        where=str(nodes[cycle[0]]),
-        fix="give one of its edges initial tokens: amp.edge(stream, initial=1)",
-    )
-
-
-def _refuse_slow_cycle(nodes: list[Node], cause: list[int], index: int) -> None:
-    for _ in nodes:  # walk far enough to be on the cycle itself
-        index = cause[index]
-    cycle = [index]
-    while (index := cause[index]) != cycle[0]:
-        cycle.append(index)
-    cycle.reverse()
-    tokens = delays = processing = 0
-    for source, consumer in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
-        edge = max(
-            (e for e in nodes[consumer].edges if e.source == source),
-            key=lambda e: lag(nodes, e),
+    def raise_deadlock(self, cycle: list[int], edges: list[int]) -> None:
+        tokens = int(self.graph.tokens[edges].sum())
+        raise Deadlock(
+            "a cycle holds at least one initial token, or no node of it can ever fire"
+            if not tokens
+            else "a cycle holds initial tokens for a firing of each of its nodes, or none can fire",
+            expected="more initial tokens" if tokens else "sum(initial) >= 1",
+            got=f"{tokens} tokens on {_path(self.nodes, cycle)}",
+            where=str(self.nodes[cycle[0]]),
+            fix="give one of its edges initial tokens: amp.edge(stream, initial=1)",
         )
-        tokens += edge.tokens
-        delays += edge.delay
-        processing += nodes[source].type.processing_delay
-    raise TooSlowCycle(
-        "a cycle has at least as many initial tokens as frames of delay, or it cannot keep up",
-        expected=f"sum(initial) >= {delays + processing}",
-        got=f"{tokens} token(s), {delays} frame(s) of delay and {processing} of processing on "
-        + _path(nodes, cycle),
-        where=str(nodes[cycle[0]]),
-        fix="add initial tokens, or take delay off its edges",
-    )
+
+    def cycle(self, cause: list[int], index: int) -> list[int]:
+        """Edges of the cycle that ``index`` was moved by, in the direction of the stream."""
+        for _ in self.nodes:  # walk far enough to be on the cycle itself
+            index = self.source[cause[index]]
+        first, edges = index, [cause[index]]
+        while (index := self.source[edges[-1]]) != first:
+            edges.append(cause[index])
+        return edges[::-1]
+
+    def refuse_slow_cycle(self, cause: list[int], index: int) -> None:
+        edges = self.cycle(cause, index)
+        cycle = [self.source[number] for number in edges]
+        tokens, delays = (int(c[edges].sum()) for c in (self.graph.tokens, self.graph.delay))
+        processing = int(self.graph.processing[cycle].sum())
+        raise TooSlowCycle(
+            "a cycle has at least as many initial tokens as frames of delay, or it cannot keep up",
+            expected=f"sum(initial) >= {delays + processing}",
+            got=f"{tokens} token(s), {delays} frame(s) of delay and {processing} of processing on "
+            + _path(self.nodes, cycle),
+            where=str(self.nodes[cycle[0]]),
+            fix="add initial tokens, or take delay off its edges",
+        )
 
 
 def _path(nodes: list[Node], cycle: list[int]) -> str:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.errors import BadValue
+from amp.errors import BadGraph, BadValue
 from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Cohort, Loop, Stage
-from amp.schedule.latency import in_flight, starts
+from amp.schedule.latency import paces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.graph import Frozen, Graph
+    from amp.schedule.latency import Paces
 
 
 def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
@@ -50,19 +51,19 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
     if width not in WIDTHS:
         raise BadValue(f"a width is one of {WIDTHS}", got=repr(width))
     frozen = graph.freeze()
-    planner = _Planner(frozen, starts(frozen), int(width))
+    planner = _Planner(frozen, paces(frozen), int(width))
     return IPLS(int(block), planner.items(None, int(block)), frozen.fingerprint)
 
 
 class _Planner:
-    def __init__(self, graph: Frozen, start: list[int], width: int) -> None:
+    def __init__(self, graph: Frozen, pace: Paces, width: int) -> None:
         self.graph, self.width = graph, width
-        self.in_flight = in_flight(graph, start)
+        self.cover = pace.cover()
 
     def items(self, members: NDArray[np.int64] | None, block: int) -> tuple[Stage | Loop, ...]:
         """Stages and loops of ``members`` (None: all) when they run in blocks of ``block``."""
         graph = self.graph
-        late = self.in_flight < block  # edges whose producer has to run first
+        late = self.cover < block  # edges whose producer has to run first
         if members is None:
             members = np.arange(len(graph.nodes))
         else:
@@ -89,9 +90,18 @@ class _Planner:
 
     def _loop_block(self, cycle: list[int], block: int) -> int:
         """The widest block that cuts at least one edge of ``cycle``."""
-        graph, tokens = self.graph, self.in_flight
+        graph, cover = self.graph, self.cover
         inside = np.isin(graph.consumer, cycle) & np.isin(graph.source, cycle)
-        return int(tokens[inside & (tokens > 0) & (tokens < block)].max())
+        cuts = cover[inside & (cover > 0) & (cover < block)]
+        if not cuts.size:
+            raise BadGraph(
+                "a cycle has an edge whose tokens in flight last for a frame, or no stage can come "
+                "first",
+                got=", ".join(repr(graph.nodes[index].name) for index in cycle[:12]),
+                where=str(graph.nodes[cycle[0]]),
+                fix="run it as a KPN, or add initial tokens",
+            )
+        return int(cuts.max())
 
     def _stage(self, members: NDArray[np.int64]) -> Stage:
         cohorts: dict[str, list[str]] = defaultdict(list)
