@@ -54,6 +54,33 @@ class Inlet:
     variadic: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Where each channel of a node comes from: one entry per channel.
+
+    Parameters
+    ----------
+    edge
+        Which of the node's edges.
+    channel
+        Channel of that edge; -1 is silence.
+    back
+        Tokens before the last one that the firing takes (none by default); what earlier firings
+        took is kept for it.
+    batch
+        For each batch the one it comes from; itself by default.
+    """
+
+    edge: tuple[int, ...]
+    channel: tuple[int, ...]
+    back: tuple[int, ...] = ()
+    batch: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.back:
+            object.__setattr__(self, "back", (0,) * len(self.edge))
+
+
 class Param:
     """A named value that can be changed between runs without a recompile.
 
@@ -247,6 +274,18 @@ class NodeType:
         """Tokens per firing of an inlet that reads a stream, or of an outlet."""
         return 1
 
+    @property
+    def spread(self) -> int:
+        """Lanes of each outlet channel: lane i writes token i of a firing. Above 1, it is the rate."""
+        return 1
+
+    def takes(self, widths: list[int]) -> list[Take]:
+        """For a node that rearranges: where what ``forward`` gets comes from, one entry per value.
+
+        ``widths`` are the channels of its edges. ``forward`` then sees one channel at a time.
+        """
+        return []
+
     def out_channels(self, widths: dict[str, int]) -> int:
         """Channels of the outlets, given the channels of each connected inlet."""
         return max(widths.values(), default=1)
@@ -271,6 +310,15 @@ class NodeType:
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
         """Constructor arguments that raise `BadNode`, with words of its message."""
         yield from ()
+
+    def whole(self, name: str, low: int, high: int) -> None:
+        """Raise unless attribute ``name`` is a whole number in a range."""
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise BadNode(
+                f"{type(self).__name__}.{name} is a whole number from {low} to {high}",
+                got=repr(value),
+            )
 
     def one_of(self, name: str, choices: tuple[object, ...]) -> None:
         """Raise unless attribute ``name`` is one of ``choices``."""

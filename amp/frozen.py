@@ -16,7 +16,7 @@ from amp.contract import NodeType, Param
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from amp.contract import Inlet
+    from amp.contract import Inlet, Take
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -94,7 +94,9 @@ class Frozen:
     consumer, source, delay, tokens
         One entry per edge, ordered by consumer.
     consumed, produced
-        Tokens that a firing of an edge's consumer reads, and of its producer writes.
+        Tokens that a firing of an edge's consumer takes, and of its producer writes.
+    history
+        Tokens taken by earlier firings that a firing reads again.
     params
         Every (param, node, inlet or None for a node's own array).
     """
@@ -115,11 +117,27 @@ class Frozen:
         self.delay = np.array([edge.delay for edge in edges], np.int64)
         self.tokens = np.array([edge.tokens for edge in edges], np.int64)
         self.consumed = self.produced = np.ones(len(edges), np.int64)
+        self.history = np.zeros(len(edges), np.int64)
         kinds = {type(node.type) for node in nodes}
         if any(kind.rate is not NodeType.rate for kind in kinds):
             rates = [_rates(node) for node in nodes]
             self.consumed = np.array([n for ins, _ in rates for n in ins], np.int64)
             self.produced = np.array([rates[e.source][1][e.outlet] for e in edges], np.int64)
+        if any(kind.takes is not NodeType.takes for kind in kinds):
+            again = [n for node in nodes for n in self._again(node)]
+            self.history = np.maximum(np.array(again, np.int64) + 1 - self.consumed, 0)
+
+    def takes(self, node: Node) -> list[Take]:
+        """See `NodeType.takes`."""
+        return node.type.takes([self.nodes[edge.source].channels for edge in node.edges])
+
+    def _again(self, node: Node) -> list[int]:
+        """How far back ``node`` reads each of its edges."""
+        furthest = [0] * len(node.edges)
+        for take in self.takes(node):
+            for number, back in zip(take.edge, take.back, strict=True):
+                furthest[number] = max(furthest[number], back)
+        return furthest
 
     @functools.cached_property
     def numbers(self) -> dict[str, int]:
@@ -146,7 +164,7 @@ class Frozen:
         channels = np.array([node.channels for node in nodes], np.int64)
         outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
         columns = (channels, self.consumer, self.source, outlets, self.delay, self.tokens)
-        for column in (*columns, self.consumed, self.produced):
+        for column in (*columns, self.consumed, self.produced, self.history):
             digest.update(column.tobytes())
         return digest.hexdigest()
 

@@ -187,7 +187,45 @@ class Graph:
                 code.append(None if source is None else (width,))
             if width is not None:
                 widths[inlet.name] = width
+        if type(kind).takes is not NodeType.takes:
+            return sources, edges, self._taken(kind, edges), code
+        self._check_terms(kind, sources)
         return sources, edges, self._channels(kind, widths), code
+
+    def _taken(self, kind: NodeType, edges: list[Edge]) -> int:
+        """Channels of a node that rearranges those of ``edges``."""
+        widths = [self._width(edge) for edge in edges]
+        takes = kind.takes(widths)
+        counts = {len(column) for t in takes for column in (t.edge, t.channel, t.back)}
+        if len(counts) != 1 or counts.pop() % kind.spread:
+            raise BadNode("every take of a node has as many entries, and has some", got=repr(takes))
+        for take in takes:
+            for number, channel, back in zip(take.edge, take.channel, take.back, strict=True):
+                if not (0 <= number < len(edges) and -1 <= channel < widths[number] and back >= 0):
+                    raise PortMismatch(
+                        f"{type(kind).__name__} takes channels that there are",
+                        expected=f"0 to {widths[number] - 1}" if number < len(edges) else "",
+                        got=f"channel {channel} of edge {number}, {back} back",
+                    )
+            if take.batch and (
+                len(take.batch) != self.batch or not all(0 <= n < self.batch for n in take.batch)
+            ):
+                raise PortMismatch(
+                    f"{type(kind).__name__} has one batch for each of the graph's",
+                    expected=f"{self.batch} numbers from 0 to {self.batch - 1}",
+                    got=repr(take.batch),
+                )
+        return len(takes[0].edge) // kind.spread
+
+    def _check_terms(self, kind: NodeType, sources: list[Any]) -> None:
+        for inlet, source in zip(type(kind).inlets, sources, strict=True):
+            if type(source) is tuple:
+                widths = {self._width(edge) for edge in source}
+                if len(widths - {1}) > 1:
+                    raise PortMismatch(
+                        f"the streams of inlet {inlet.name!r} have one number of channels, or 1",
+                        got=str(sorted(widths)),
+                    )
 
     def _append(self, node: Node) -> None:
         kind = type(node.type)
@@ -289,13 +327,7 @@ class Graph:
             edges = tuple(self._edge(inlet, item) for item in given or ())
             if not edges:
                 raise PortMismatch(f"inlet {inlet.name!r} takes at least one stream", got="none")
-            widths = {self._width(e) for e in edges}
-            if len(widths - {1}) > 1:
-                raise PortMismatch(
-                    f"the streams of inlet {inlet.name!r} have one number of channels, or 1",
-                    got=str(sorted(widths)),
-                )
-            return edges, max(widths)
+            return edges, max(self._width(e) for e in edges)
         if given is None:
             if inlet.default is None and not inlet.optional:
                 raise PortMismatch(

@@ -221,9 +221,7 @@ class Program:
     def state(self) -> State:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
-            nodes, lines, edges = read_snapshot(
-                self._bound, self._about.nodes, self._pace, self.clock
-            )
+            nodes, lines, edges = read_snapshot(self._bound, self._about, self._pace, self.clock)
         return State(self.clock, self._about.identity, nodes, lines, edges)
 
     def restore(self, state: State) -> None:
@@ -246,7 +244,7 @@ class Program:
         with self._exclusive():
             write_snapshot(
                 self._bound,
-                self._about.nodes,
+                self._about,
                 self._pace,
                 state.clock,
                 (state.nodes, state.lines, state.edges),

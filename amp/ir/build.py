@@ -117,22 +117,25 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class InPort:
     """How a kernel reads a stream: ``aligned`` (same lanes), ``uniform`` (one lane for all), or
-    ``table`` (an address for each lane). A firing reads ``rate`` tokens; plane ``p`` of token ``t``
-    is called ``t * planes + p``."""
+    ``table`` (an address for each lane). Firing k reads ``rate`` tokens from number ``k * step`` on;
+    plane ``p`` of token ``t`` is called ``t * planes + p``."""
 
     mode: str
     planes: int
     rate: int = 1
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class OutPort:
     """How a kernel writes a stream: ``ring`` (its own lanes), ``table`` (an address for each lane),
-    or ``sum`` (added over members, then written by a table). A firing writes ``rate`` tokens."""
+    or ``sum`` (added over members, then written by a table). Firing k writes ``rate`` tokens from
+    number ``k * step`` on."""
 
     mode: str
     planes: int
     rate: int = 1
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def print_kernel(kernel: Kernel) -> str:
 
 
 def _port_words(port: InPort | OutPort) -> str:
-    rate = f" rate {port.rate}" if port.rate != 1 else ""
+    rate = f" rate {port.rate} step {port.step}" if port.step != 1 else ""
     return f"{port.mode} {port.planes}{rate}"
 
 
@@ -71,12 +71,12 @@ def _port(text: str) -> tuple[int, int]:
 
 
 def _rate(words: list[str]) -> list[int]:
-    """What follows a port's planes: nothing, or ``rate n``."""
+    """What follows a port's planes: nothing, or ``rate n step m``."""
     match words:
         case []:
             return []
-        case ["rate", count]:
-            return [int(count)]
+        case ["rate", count, "step", step]:
+            return [int(count), int(step)]
     raise ValueError(words)
 
 

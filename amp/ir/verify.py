@@ -70,18 +70,19 @@ def _verify_values(kernel: Kernel) -> None:
 
 
 def _verify_ports(kernel: Kernel) -> None:
-    for inlet in kernel.inlets:
-        if inlet.mode not in _MODES_IN or inlet.planes < 1 or inlet.rate < 1:
-            raise BadIR(f"an in port's mode is one of {sorted(_MODES_IN)}", got=repr(inlet))
+    ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
+    for port in ports:
+        modes = _MODES_IN if any(port is inlet for inlet in kernel.inlets) else _MODES_OUT
+        if port.mode not in modes or min(port.planes, port.rate, port.step) < 1:
+            raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
     if kernel.archetype:
-        ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
         if kernel.values or len(kernel.inlets) != 1 or {port.mode for port in ports} != {"table"}:
             raise BadIR("an archetype has one table in, tables out and no values")
         return
     if kernel.skewed and (
         [port.mode in {"uniform", "table"} for port in kernel.inlets] != [True]
         or any(port.mode == "sum" or port.planes != 1 for port in kernel.outlets)
-        or any(port.rate != 1 for port in (*kernel.inlets, *kernel.outlets))
+        or any(port.step != 1 for port in ports)
         or len({value.index for port in kernel.stores for value in port}) > 1
         or kernel.lines
         or any(value.op == "clock" for value in kernel.values)
@@ -90,9 +91,9 @@ def _verify_ports(kernel: Kernel) -> None:
     if len(kernel.stores) != len(kernel.outlets):
         raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
     for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):
-        if outlet.mode not in _MODES_OUT or len(planes) != outlet.planes * outlet.rate:
+        if len(planes) != outlet.planes * outlet.rate:
             raise BadIR(f"an out port of {outlet.planes} planes stores each", got=repr(planes))
-        if outlet.mode == "sum" and outlet.rate != 1:
+        if outlet.mode == "sum" and outlet.step != 1:
             raise BadIR("a sum writes one token a firing", got=repr(outlet))
         if any(value.type != "f64" for value in planes):
             raise BadIR("a token is f64", got=repr(planes))

@@ -12,6 +12,7 @@ import numpy as np
 
 from amp.jit import words as w
 from amp.jit.flushed import call_flushed
+from amp.jit.lowered import SILENCE
 from amp.jit.passes.hoist import PREPARED
 from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
@@ -181,6 +182,7 @@ class Bound:
         self._volatile = arena.size
         for call in self.calls:
             call.reserve_rest()
+        self._silence = arena.reserve(_ALIGN)
         shared = 0
         if not own_scratch:
             shared = arena.reserve(max((c.scratch_bytes for c in self.calls), default=0))
@@ -284,7 +286,7 @@ class Bound:
             if out.mode == "table":
                 port[w.TABLE] = self.address(bound.out_tables[i])
                 table = bound.table(bound.out_tables[i], planes)
-                self._point_at_ring(table, ring, call.lanes)
+                self._point_at_ring(table, ring, call.lanes, call.groups[0].spread)
                 continue
             if out.mode == "ring":
                 port[w.BASE] = self.address(ring.at)
@@ -307,10 +309,14 @@ class Bound:
             line[w.LINE_MASK] = bound.line_frames[i] - 1
             line[w.LINE_TILE_STRIDE] = bound.line_strides[i]
 
-    def _point_at_ring(self, table: NDArray[np.int64], ring: BoundRing, lanes: int) -> None:
-        """Entries for every plane and lane of a ring, to write it."""
-        at = ring.offsets(np.arange(len(table))[:, None], np.arange(lanes)[None, :])
+    def _point_at_ring(
+        self, table: NDArray[np.int64], ring: BoundRing, lanes: int, spread: int = 1
+    ) -> None:
+        """Entries for every plane and lane of a ring, to write it, ``spread`` lanes to one of its."""
+        lane, token = np.divmod(np.arange(lanes), spread)
+        at = ring.offsets(np.arange(len(table))[:, None], lane[None, :])
         table[:, :lanes, w.ENTRY_BASE] = at + self.arena.base
+        table[:, :lanes, w.ENTRY_TOKENS] = -token
         table[..., w.ENTRY_MASK] = ring.ring.frames - 1
         table[..., w.ENTRY_STRIDE] = ring.slot_stride
 
@@ -332,7 +338,8 @@ class Bound:
         table = bound.table(at, len(binding.ring))
         lanes = bound.call.lanes
         entries = table[:, :lanes]
-        for number in np.unique(binding.ring):
+        entries[binding.ring == SILENCE, w.ENTRY_BASE] = self.address(self._silence)
+        for number in np.unique(binding.ring[binding.ring != SILENCE]):
             ring = self.rings[number]
             here = binding.ring == number
             entries[here, w.ENTRY_BASE] = (

@@ -248,6 +248,8 @@ class Clustering:
             return f"a kernel has at most {MAX_GROUPS} groups"
         if group.archetype or head.archetype:
             return "a prebuilt kernel works on whole blocks"
+        if group.takes:
+            return "it takes other channels or tokens"
         if head.wide:
             return "a sum is complete only when its kernel ends"
         if (group.slots, group.pace) != (head.slots, head.pace):
@@ -312,6 +314,8 @@ class Clustering:
             inside &= read.cover < block
         if not inside.any():
             return True
+        if reader.takes:
+            return False
         source = self.groups[self.group_of[read.source[0]]]
         same_lanes = (
             not source.wide

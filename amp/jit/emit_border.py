@@ -1,8 +1,9 @@
 """The border between rings and lanes: native functions that move one tile of one plane.
 
 Every kernel of one width calls the same two, so they are compiled once. A function is
-``void move(i64* entries, f64* area, i64 fired, i64 frames, i64 count)``: ``entries`` say where each of
-the tile's lanes lies, of which ``count`` are moved; ``area`` holds ``frames`` vectors.
+``void move(i64* entries, f64* area, i64 first, i64 vectors, i64 count, i64 step)``: ``entries`` say where
+each of the tile's lanes lies, of which ``count`` are moved; ``area`` holds the vectors, which are the
+tokens of numbers ``first``, ``first + step``, and so on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from amp.jit.llvm import F64, I64, PTR, VOID, integer, loop, offset, transposed,
 if TYPE_CHECKING:
     from amp.ir import Kernel
 
-MOVE_TYPE = ir.FunctionType(VOID, [PTR, PTR, I64, I64, I64])
+MOVE_TYPE = ir.FunctionType(VOID, [PTR, PTR, I64, I64, I64, I64])
 
 
 class Entry(NamedTuple):
@@ -65,7 +66,7 @@ def emit_move(name: str, width: int) -> ir.Module:
 class _Move:
     def __init__(self, function: ir.Function, width: int, *, inward: bool) -> None:
         self.width, self.inward = width, inward
-        self.entries, self.area, self.fired, self.frames, self.count = function.args
+        self.entries, self.area, self.number, self.vectors, self.count, self.step = function.args
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
 
     def run(self) -> None:
@@ -92,12 +93,12 @@ class _Move:
         b, size = self.b, min(self.width, 8)
         if size < 4:
             return integer(0)
-        flat = full
+        flat = b.and_(full, b.icmp_signed("==", self.step, integer(1)))
         for entry in entries:
             flat = b.and_(flat, b.icmp_signed("==", entry.mask, integer(-1)))
             flat = b.and_(flat, b.icmp_signed("==", entry.stride, integer(8)))
-        starts = [entry.at(b, b.sub(self.fired, entry.tokens)) for entry in entries]
-        count = b.select(flat, b.sdiv(self.frames, integer(size)), integer(0))
+        starts = [entry.at(b, b.sub(self.number, entry.tokens)) for entry in entries]
+        count = b.select(flat, b.sdiv(self.vectors, integer(size)), integer(0))
 
         def each_square(i: ir.Value) -> None:
             frame = b.mul(i, integer(size))
@@ -123,12 +124,12 @@ class _Move:
         for entry in entries[1:]:
             for mine, first in zip(entry[1:], head[1:], strict=True):
                 alike = b.and_(alike, b.icmp_signed("==", mine, first))
-        count = b.select(alike, b.sub(self.frames, done), integer(0))
-        start = b.sub(self.fired, head.tokens)
+        count = b.select(alike, b.sub(self.vectors, done), integer(0))
+        start = b.sub(self.number, head.tokens)
 
         def each_frame(i: ir.Value) -> None:
             i = b.add(i, done)
-            at = b.mul(b.and_(b.add(start, i), head.mask), head.stride)
+            at = b.mul(b.and_(b.add(start, b.mul(i, self.step)), head.mask), head.stride)
             row = self.vector(i)
             for lane, entry in enumerate(entries):
                 self.move_one(offset(b, entry.base, at), offset(b, row, integer(8 * lane)))
@@ -138,14 +139,14 @@ class _Move:
 
     def one_lane(self, lane: ir.Value, done: ir.Value) -> None:
         b, entry = self.b, self.entry(lane)
-        first = b.sub(self.fired, entry.tokens)
+        first = b.sub(self.number, entry.tokens)
 
         def each_frame(i: ir.Value) -> None:
             i = b.add(i, done)
             inside = offset(b, self.vector(i), b.mul(lane, integer(8)))
-            self.move_one(entry.at(b, b.add(first, i)), inside)
+            self.move_one(entry.at(b, b.add(first, b.mul(i, self.step))), inside)
 
-        loop(b, b.sub(self.frames, done), "frame", each_frame)
+        loop(b, b.sub(self.vectors, done), "frame", each_frame)
 
     def move_one(self, outside: ir.Value, inside: ir.Value) -> None:
         """One token, between its ring and its place in the area."""

@@ -36,7 +36,7 @@ class Ports:
             if inlet.mode == "table":
                 first = self._function.words.inlet(port)
                 width = integer(self._function.width)
-                self._move(b, "gather", first, (self.areas["in", port], inlet.rate), width)
+                self._move(b, "gather", first, (self.areas["in", port], inlet), width)
 
     def end_tile(self, b: ir.IRBuilder) -> None:
         """Write the lanes of one tile to where its tables say."""
@@ -46,19 +46,19 @@ class Ports:
         for port, outlet in enumerate(self._kernel.outlets):
             if outlet.mode == "table":
                 areas = self.areas["out", port]
-                self._move(b, "scatter", fn.words.outlet(port), (areas, outlet.rate), count)
+                self._move(b, "scatter", fn.words.outlet(port), (areas, outlet), count)
 
     def reader(self, b: ir.IRBuilder, port: int) -> Reader:
         """How to load one plane of the current token."""
         fn, inlet = self._function, self._kernel.inlets[port]
-        mode, rate = inlet.mode, inlet.rate
+        mode = inlet.mode
         if mode == "table":
             areas = self.areas["in", port]
 
             def from_scratch(f: ir.IRBuilder, number: int) -> ir.Value:
                 token, plane = divmod(number, inlet.planes)
                 return fn.load(
-                    f, offset(f, areas[plane], fn.bytes(f, _token(f, fn.i, rate, token)))
+                    f, offset(f, areas[plane], fn.bytes(f, _token(f, fn.i, inlet.rate, token)))
                 )
 
             return from_scratch
@@ -76,7 +76,7 @@ class Ports:
 
         def from_ring(f: ir.IRBuilder, number: int) -> ir.Value:
             token, plane = divmod(number, inlet.planes)
-            slot = f.and_(f.sub(_token(f, fn.k, rate, token), tokens), mask)
+            slot = f.and_(f.sub(_token(f, fn.k, inlet.step, token), tokens), mask)
             if mode == "aligned":
                 return fn.load(f, offset(f, starts[plane], fn.bytes(f, slot)))
             at = offset(f, starts[plane], f.mul(slot, last))
@@ -106,7 +106,7 @@ class Ports:
 
         def to_ring(f: ir.IRBuilder, number: int, value: ir.Value) -> None:
             token, plane = divmod(number, outlet.planes)
-            slot = f.and_(_token(f, fn.k, outlet.rate, token), mask)
+            slot = f.and_(_token(f, fn.k, outlet.step, token), mask)
             f.store(value, offset(f, starts[plane], fn.bytes(f, slot)), align=fn.align)
 
         return to_ring
@@ -133,19 +133,21 @@ class Ports:
         b: ir.IRBuilder,
         name: str,
         first: int,
-        areas: tuple[list[ir.Value], int],
+        areas: tuple[list[ir.Value], InPort | OutPort],
         count: ir.Value,
     ) -> None:
         """Call ``gather`` or ``scatter`` for each plane of the port whose words begin at ``first``;
-        ``areas`` are its planes and its rate."""
-        fn, (planes, rate) = self._function, areas
+        ``areas`` are those of its planes."""
+        fn, (planes, port) = self._function, areas
         move = function_named(fn.module, symbol(name, fn.width), MOVE_TYPE)
         table = word(b, fn.args, first + w.TABLE, PTR)
-        tokens, done = (b.mul(count, integer(rate)) for count in (fn.frames, fn.fired))
+        vectors = b.mul(fn.frames, integer(port.rate))
+        number = b.mul(fn.fired, integer(port.step))
+        step = integer(port.step // port.rate)
         for plane, area in enumerate(planes):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
             entries = offset(b, table, b.mul(tile, integer(8 * w.ENTRY_WORDS * fn.width)))
-            b.call(move, [entries, area, done, tokens, count])
+            b.call(move, [entries, area, number, vectors, count, step])
 
 
 def _token(f: ir.IRBuilder, firing: ir.Value, rate: int, token: int) -> ir.Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from amp.contract import NodeType
+    from amp.contract import NodeType, Take
     from amp.graph import Frozen, Node
     from amp.schedule import Pace, Paces
 
@@ -36,6 +36,7 @@ class Read:
     cover: Ints  # frames for which the tokens in flight last
     held: Ints  # most tokens
     rate: int  # tokens per firing
+    history: int  # tokens that are read again
     plain: bool  # no edge is delayed or holds tokens, and both ends fire together
     rings: Ints | None = None  # in which ring each edge lies, if it lies in memory
 
@@ -51,7 +52,7 @@ class Read:
 class Group:
     """Members of one cohort with one code.
 
-    A lane is (slot, batch, part); each lane holds ``planes`` channels. Element-wise nodes put
+    A lane is (slot, batch, part), and what the part is spread over; each lane holds ``planes`` channels. Element-wise nodes put
     channels into parts, or into planes when they join a cluster without parts. The slots of a wide
     sum are its terms; the slots of a skewed chain are its nodes, in order.
     """
@@ -64,6 +65,7 @@ class Group:
     wide: bool
     parts: int
     number: int
+    takes: list[Take] = field(default_factory=list)
     archetype: str = ""
     skewed: bool = False
 
@@ -81,6 +83,16 @@ class Group:
     def collapsed(self) -> bool:
         """Its outlet is that of one node, whatever its slots are."""
         return self.wide or self.skewed
+
+    @property
+    def spread(self) -> int:
+        """Lanes that compute one channel."""
+        return self.first.type.spread
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of one batch."""
+        return self.slots * self.parts * self.spread
 
     @property
     def planes(self) -> int:
@@ -143,11 +155,10 @@ class Grouping:
     def __init__(
         self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
     ) -> None:
-        self._pace, self._archetype = pace, archetype
+        self._graph, self._pace, self._archetype = graph, pace, archetype
         counts = [len(node.edges) for node in graph.nodes]
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._cover, self._held = pace.cover(), pace.held(frames)
-        self._consumed, self._produced = graph.consumed, graph.produced
         self._same = (
             (graph.delay + graph.tokens == 0)
             & (graph.consumed == 1)
@@ -173,6 +184,7 @@ class Grouping:
                     wide,
                     first.channels if first.type.channels == "each" else 1,
                     -1,
+                    self._graph.takes(first),
                     self._archetype(first.type),
                 )
 
@@ -204,6 +216,7 @@ class Grouping:
             np.array([e.tokens for e in edges], np.int64),
             self._cover[numbers],
             self._held[numbers],
-            int(self._consumed[numbers[0]]),
+            int(self._graph.consumed[numbers[0]]),
+            int(self._graph.history[numbers[0]]),
             bool(self._same[numbers].all()),
         )

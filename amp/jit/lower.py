@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.jit.group import NarrowLoop
-from amp.jit.lowered import Call, Code, InBinding, Lowered, Narrow, OutBinding, Ring, tile_width
+from amp.jit.lowered import (
+    SILENCE,
+    Call,
+    Code,
+    InBinding,
+    Lowered,
+    Narrow,
+    OutBinding,
+    Ring,
+    tile_width,
+)
 from amp.jit.trace import Part, trace_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from amp.contract import Take
     from amp.graph import Edge
     from amp.jit.cluster import Clustering
     from amp.jit.group import Cluster, Group, Item, Read
@@ -100,9 +111,10 @@ class _Lowering:
             for read in group.reads:
                 if self._in_registers(read, group):
                     continue
-                if read.tokens.any():
+                if read.tokens.any() or read.history:
                     for edge in read.edges:
-                        self._classify(edge, initial[edge.source, edge.outlet])
+                        known = initial[edge.source, edge.outlet]
+                        self._classify(edge, self._initial(edge, read.history), known)
                 most = int(read.held.max())
                 outlets = np.unique(np.stack([group_of[read.source], read.outlet]), axis=1)
                 classes = {self.classes.get(id(edge), 0) for edge in read.edges}
@@ -124,19 +136,32 @@ class _Lowering:
         ring = self.rings[self.ring_of[number, outlet, class_]]
         ring.initial.append((lanes, planar.reshape(group.planes, len(lanes), -1)))
 
-    def _classify(self, edge: Edge, classes: list[NDArray[np.float64]]) -> None:
+    def _initial(self, edge: Edge, history: int) -> NDArray[np.float64] | None:
+        """Tokens of an edge at clock 0, after the silence that it reads as its past."""
+        if not history:
+            return edge.initial
+        shape = (self.batch, self.clustering.nodes[edge.source].channels)
+        given = np.zeros((*shape, 0)) if edge.initial is None else edge.initial
+        return np.concatenate([np.zeros((*shape, history)), given], axis=2)
+
+    def _classify(
+        self,
+        edge: Edge,
+        initial: NDArray[np.float64] | None,
+        classes: list[NDArray[np.float64]],
+    ) -> None:
         """Readers whose initial tokens agree share a ring."""
-        if edge.initial is None:
+        if initial is None:
             return
         for class_, known in enumerate(classes):
-            shared = min(known.shape[2], edge.tokens)
-            if (known[:, :, -shared:] == edge.initial[:, :, -shared:]).all():
-                if edge.tokens > known.shape[2]:
-                    classes[class_] = edge.initial
+            shared = min(known.shape[2], initial.shape[2])
+            if (known[:, :, -shared:] == initial[:, :, -shared:]).all():
+                if initial.shape[2] > known.shape[2]:
+                    classes[class_] = initial
                 break
         else:
             class_ = len(classes)
-            classes.append(edge.initial)
+            classes.append(initial)
         if class_:
             self.classes[id(edge)] = class_
 
@@ -144,7 +169,7 @@ class _Lowering:
 
     def _call(self, cluster: Cluster) -> Call:
         head = cluster.head
-        lanes = head.slots * self.batch * head.parts
+        lanes = self.batch * head.lanes
         width = 1 if head.archetype else tile_width(lanes, head.width)
         ins: list[InBinding] = []
         number_of = {group.number: i for i, group in enumerate(cluster.groups)}
@@ -153,7 +178,10 @@ class _Lowering:
         for i in order:
             group = cluster.groups[i]
             sources: list[tuple[str, int, int]] = []
-            for read in group.reads:
+            for take in group.takes:
+                sources.append(("port", len(ins), 0))
+                ins.append(self._bind_take(take, group, lanes, width))
+            for read in () if group.takes else group.reads:
                 if self._in_registers(read, group):
                     source = number_of[int(self.clustering.group_of[read.source[0]])]
                     sources.append(("value", source, read.edges[0].outlet))
@@ -211,8 +239,39 @@ class _Lowering:
         ring, plane, lane, tokens = (
             array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)
         )
-        binding = InBinding("table", ring, plane, lane, tokens, read.rate)
+        binding = InBinding("table", ring, plane, lane, tokens, read.rate, read.rate)
         if not group.archetype:
+            binding.mode = self._mode(binding, lanes, width)
+        return binding
+
+    def _bind_take(self, take: Take, group: Group, lanes: int, width: int) -> InBinding:
+        """Ring, plane and lane of every token that ``take`` names, by (slot, batch, channel)."""
+        clustering = self.clustering
+        shape = (len(group.members), self.batch, len(take.edge))
+        ring, plane, lane, tokens = (np.zeros(shape, np.int64) for _ in range(4))
+        edge, channel, back = (np.array(c) for c in (take.edge, take.channel, take.back))
+        for number in np.unique(edge):
+            read = group.reads[number]
+            here = np.flatnonzero(edge == number)
+            read.rings = np.empty(len(read.edges), np.int64)
+            for slot, item in enumerate(read.edges):
+                source = clustering.groups[clustering.group_of[item.source]]
+                class_ = self.classes.get(id(item), 0)
+                found = self.ring_of[source.number, item.outlet, class_]
+                part, inner = np.divmod(channel[here], source.planes)
+                first = 0 if source.collapsed else int(clustering.slot_of[item.source])
+                batch = np.array(take.batch or range(self.batch))
+                row = (first * self.batch + batch) * source.parts
+                read.rings[slot] = found
+                ring[slot][:, here] = np.where(channel[here] < 0, SILENCE, found)
+                plane[slot][:, here] = inner
+                lane[slot][:, here] = row[:, None] + part
+                tokens[slot][:, here] = item.tokens + back[here] - (read.rate - 1)
+        step = group.reads[0].rate
+        binding = InBinding(
+            "table", *(a.reshape(1, lanes) for a in (ring, plane, lane, tokens)), 1, step
+        )
+        if (ring != SILENCE).all():
             binding.mode = self._mode(binding, lanes, width)
         return binding
 
@@ -238,7 +297,9 @@ class _Lowering:
         node = group.first
         if node.type.border == "output":
             return [(0, OutBinding("table", -1, "output", position))]
-        mode = "sum" if group.wide else "table" if group.archetype else "ring"
+        mode = "sum" if group.wide else "ring"
+        if group.archetype or group.spread > 1:
+            mode = "table"
         return [
             (outlet, OutBinding(mode, ring))
             for outlet in range(len(type(node.type).outlets))
@@ -250,7 +311,7 @@ class _Lowering:
 def _border_input(group: Group, lanes: int, position: int) -> InBinding:
     """A table whose entries point at the caller's array, run by run."""
     none = np.full((group.planes, lanes), -1, np.int64)
-    return InBinding("table", none, none, none, none, 1, "input", position)
+    return InBinding("table", none, none, none, none, border="input", border_group=position)
 
 
 def _dataflow_order(groups: list[Group], group_of: Ints, number_of: dict[int, int]) -> list[int]:

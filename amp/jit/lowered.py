@@ -31,9 +31,14 @@ class Ring:
     """Initial tokens: lanes, and what they hold, (planes, lanes, count)."""
 
 
+SILENCE = -2
+"""Ring of a lane that reads nothing but zeros."""
+
+
 @dataclass(slots=True)
 class InBinding:
-    """Where a port reads: arrays of shape (planes, lanes); ``ring`` is -1 for a graph input."""
+    """Where a port reads: arrays of shape (planes, lanes); ``ring`` is -1 for a graph input. Firing k
+    reads ``rate`` tokens from number ``k * step`` on."""
 
     mode: str
     ring: Ints
@@ -41,6 +46,7 @@ class InBinding:
     lane: Ints
     tokens: Ints
     rate: int = 1
+    step: int = 1
     border: str = ""
     border_group: int = -1
 

@@ -156,7 +156,8 @@ class KpnRunner:
                 lag = graph.nodes[edge.source].type.processing_delay + edge.delay
                 visible = [firings, period, offset + lag * firings]
                 ins[i].append([theirs, edge.tokens, j, made, read, *visible])
-                held = [bound.rings[ring].ring.frames, 0, 0]
+                again = int(graph.history[first[node.index] + at])
+                held = [bound.rings[ring].ring.frames - again, 0, 0]
                 readers[j].append([mine, edge.tokens, i, made, read, *held])
         self._memory = bound
         self._ins, in_at = _pack(ins)

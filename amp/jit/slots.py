@@ -42,7 +42,7 @@ def slot_values(
         if index:
             at = tuple(map(int, index[:-1].split(",")))
             raw = [value[at] for value in raw]
-        return np.repeat(np.array(raw), batch * parts)
+        return np.repeat(np.array(raw), batch * parts * group.spread)
     if all(np.ndim(value) == 0 for value in raw):
         return np.repeat(np.array(raw, np.float64), batch * parts)
     spread = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from amp.graph import Node
+    from amp.graph import Frozen, Node
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.group import Group
     from amp.schedule import Paces
@@ -24,7 +25,7 @@ Tokens = dict[tuple[str, int], "NDArray[np.float64]"]
 
 
 def read_snapshot(
-    bound: Bound, nodes: list[Node], pace: Paces, clock: int
+    bound: Bound, graph: Frozen, pace: Paces, clock: int
 ) -> tuple[Arrays, Arrays, Tokens]:
     """States and lines by node and name, and tokens by edge, once ``clock`` frames have run."""
     states: Arrays = defaultdict(dict)
@@ -41,14 +42,14 @@ def read_snapshot(
             whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
     tokens = {
         key: memory[where].transpose(1, 2, 0, 3).reshape(bound.batch, -1, where.shape[-1])
-        for key, memory, where in _tokens(bound, nodes, pace, clock)
+        for key, memory, where in _tokens(bound, graph, pace, clock)
     }
     return dict(states), dict(lines), tokens
 
 
 def write_snapshot(
     bound: Bound,
-    nodes: list[Node],
+    graph: Frozen,
     pace: Paces,
     clock: int,
     content: tuple[Arrays, Arrays, Tokens],
@@ -63,7 +64,7 @@ def write_snapshot(
             tile, place = np.divmod(lanes, call.call.width)
             memory = call.line(number)
             memory[tile[..., None], slots, place[..., None]] = lines[node.name][name][:, channel]
-    for key, memory, where in _tokens(bound, nodes, pace, clock):
+    for key, memory, where in _tokens(bound, graph, pace, clock):
         planes, batch, parts, count = where.shape
         memory[where] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
 
@@ -115,7 +116,7 @@ def _slots(call: BoundCall, number: int, clock: int) -> Ints:
 
 
 def _tokens(
-    bound: Bound, nodes: list[Node], pace: Paces, clock: int
+    bound: Bound, graph: Frozen, pace: Paces, clock: int
 ) -> Iterator[tuple[tuple[str, int], NDArray[np.float64], Ints]]:
     """Each edge with tokens in flight: its key, the arena, and where (plane, batch, part, count)."""
     memory = bound.arena.view(0, (bound.arena.size // 8,))
@@ -130,12 +131,14 @@ def _tokens(
         for call in bound.calls
         for node, number, _, ring in call.call.edges()
     }
-    fired = [pace[node.index].fired(clock) for node in nodes]
-    consumed, produced = iter(pace.consumed), iter(pace.produced)
-    for node in nodes:
+    fired = [pace[node.index].fired(clock) for node in graph.nodes]
+    edge_number = itertools.count()
+    for node in graph.nodes:
         for number, edge in enumerate(node.edges):
-            written = fired[edge.source] * next(produced)
-            count = written + edge.tokens - fired[node.index] * next(consumed)
+            at = next(edge_number)
+            written = fired[edge.source] * int(graph.produced[at])
+            count = written + edge.tokens - fired[node.index] * int(graph.consumed[at])
+            count += int(graph.history[at])
             if not count:
                 continue
             group, slot = seat[edge.source]

@@ -43,7 +43,11 @@ class Part:
             group.parts,
             group.wide,
             tuple(self.sources),
-            tuple((ins[k].mode, len(ins[k].ring)) for kind, k, _ in self.sources if kind == "port"),
+            tuple(
+                (ins[k].mode, len(ins[k].ring), ins[k].rate, ins[k].step)
+                for kind, k, _ in self.sources
+                if kind == "port"
+            ),
             group.pace[:2],
             tuple((outlet, out.mode) for outlet, out in self.outs),
             group.archetype,
@@ -71,11 +75,12 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
             rate = _rate_out(group.first, outlet)
-            outlets.append(OutPort(out.mode, len(values) // rate, rate))
+            step, rate = rate, rate // group.spread
+            outlets.append(OutPort(out.mode, len(values) // rate, rate, step))
             stores.append(values)
     kernel = Kernel(
         tuple(b.values),
-        tuple(InPort(binding.mode, len(binding.ring), binding.rate) for binding in ins),
+        tuple(InPort(i.mode, len(i.ring), i.rate, i.step) for i in ins),
         tuple(outlets),
         tuple((name, value.type) for name, value in b.slots.items()),
         tuple(StateSlot(name, value.type) for name, value in b.states.items()),
@@ -127,6 +132,9 @@ def _trace_group(
     node = group.first
     if group.wide:
         return [streams[0][0]]
+    if group.takes:
+        b.enter(f"{number}.0", node.type)
+        return [[b.value(_forward(b, node, [stream[0][0] for stream in streams]))]]
     if node.type.channels == "all":
         b.enter(f"{number}.0", node.type)
         lists = _arguments(b, node, streams, _one_or_all, _constant_list)

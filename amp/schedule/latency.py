@@ -58,7 +58,6 @@ class Paces:
 
     def __init__(self, graph: Frozen, firings: Ints, frames: Ints, offset: Ints) -> None:
         self._graph = graph
-        self.consumed, self.produced = graph.consumed.tolist(), graph.produced.tolist()
         self.firings, self.frames, self.offset = firings, frames, offset
         self._list = list(
             map(Pace._make, zip(firings.tolist(), frames.tolist(), offset.tolist(), strict=True))
@@ -77,12 +76,13 @@ class Paces:
         return np.asarray(spare // per_frame, np.int64)
 
     def held(self, block: int) -> Ints:
-        """Most tokens, by edge, when producers run up to ``block`` frames ahead."""
+        """Most tokens, by edge, when producers run up to ``block`` frames ahead; those that are read
+        again are among them."""
         made, read, per_frame, common = self._balance()
         g, n, m = self._graph, self._graph.source, self._graph.consumer
         most = per_frame * block + made * (self.frames[n] - 1 - self.offset[n])
         most += read * self.offset[m] + g.tokens * common
-        return np.maximum(most // common, g.tokens)
+        return np.maximum(most // common, g.tokens) + g.history
 
     def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
         """By edge: weights of the producer's and consumer's offsets, and tokens per frame, over a
