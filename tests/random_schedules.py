@@ -7,33 +7,49 @@ cyclic goes into a loop of narrower blocks, and any run of stages may.
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
-from timed_reference import start_clocks
+from timed_reference import Pace, paces_of
 
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
 from amp.schedule.ipls import WIDTHS
 
 if TYPE_CHECKING:
     from amp import Graph
-    from amp.graph import Node
+    from amp.graph import Frozen
 
 Item = Stage | Loop
 
 
+def lasting(theirs: Pace, mine: Pace, made: int, read: int, tokens: int) -> int:
+    """Frames for which the tokens in flight last, whenever they are counted; by trying."""
+    if made == read == 1 and theirs.firings == theirs.frames == 1:
+        return tokens + mine.offset - theirs.offset
+    least = 1 << 30
+    period = math.lcm(theirs.frames, mine.frames)
+    for clock in range(max(theirs.offset, mine.offset) + 2 * period + 1):
+        have = made * theirs.fired(clock) + tokens
+        # the consumer's firing of index have // read is the first to lack tokens
+        least = min(least, mine.clock(have // read) - clock)
+    return least
+
+
 class _Scheduler:
-    def __init__(self, nodes: list[Node], rng: random.Random, wild: float) -> None:
-        self.nodes, self.rng, self.wild = nodes, rng, wild
+    def __init__(self, graph: Frozen, rng: random.Random, wild: float) -> None:
+        self.nodes, self.rng, self.wild = graph.nodes, rng, wild
         self.width = rng.choice(WIDTHS)
-        start = start_clocks(nodes)
+        pace = paces_of(graph)
+        columns = (graph.source, graph.consumer, graph.produced, graph.consumed, graph.tokens)
         self.edges = [
-            (edge.source, node.index, edge.tokens + start[node.index] - start[edge.source])
-            for node in nodes
-            for edge in node.edges
+            (source, consumer, lasting(pace[source], pace[consumer], made, read, tokens))
+            for source, consumer, made, read, tokens in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
         ]
 
     def dare(self, share: float = 1.0) -> bool:
@@ -127,7 +143,7 @@ def schedules(draw: st.DrawFn, graph: Graph) -> IPLS:
     if draw(st.integers(0, 5)) == 5:
         return plan(graph, block, draw(st.sampled_from(WIDTHS)))
     rng = random.Random(draw(st.integers(0, 1 << 16)))
-    maker = _Scheduler(graph.freeze().nodes, rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
+    maker = _Scheduler(graph.freeze(), rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
     return IPLS(block, maker.items(list(range(len(graph.nodes))), block), graph.fingerprint())
 
 

@@ -226,6 +226,53 @@ class _Maker:
                 self.keep(y)
         self.keep(y)
 
+    def other_rate(self) -> None:
+        """A detour at another rate, or in pieces."""
+        x: Any = self.tap(self.stream())
+        factor = self.pick(2, 3, 5)
+        style = self.pick("slow", "fast", "pieces", "ratio")
+        there, back = nodes.Downsample(factor, self.pick(0, factor - 1)), nodes.Hold(factor)
+        if style == "fast":
+            there, back = self.pick(nodes.Hold, nodes.Upsample)(factor), nodes.Downsample(factor)
+        elif style == "pieces":
+            size = self.pick(factor, factor + 1, 3 * factor)
+            there, back = nodes.Window(size, factor), nodes.Overlap(size, factor)
+        x = self.add(there, x)
+        for _ in range(self.draw(st.integers(0, 3))):
+            x = self.add(self.pick(*SIMPLE[: -1 if style == "pieces" else None]), x)
+            if self.pick(True, False, False):
+                x = amp.edge(x, delay=self.pick(0, 1, 9), initial=self.initial(_wide(x)))
+        if style == "ratio":
+            x = self.add(nodes.Downsample(2), self.add(Late(), self.add(nodes.Hold(2), x)))
+        self.keep(self.add(back, x))
+
+    def slow_loop(self) -> None:
+        """Feedback through nodes that fire less often."""
+        x = self.stream()
+        factor = self.pick(2, 4)
+        tokens = factor + self.pick(0, 1, 30)
+        loop = self.graph.feedback(x.channels)
+        y = self.add(nodes.Add(), x, amp.edge(loop, initial=self.initial(x.channels, tokens)))
+        slow = self.add(nodes.Gain(gain=0.4), self.add(nodes.Downsample(factor), y))
+        loop.connect(self.add(self.pick(nodes.Hold, nodes.Upsample)(factor), slow))
+        self.keep(y)
+
+    def arrange(self) -> None:
+        """Channels in other places."""
+        terms = [self.tap(self.stream()) for _ in range(self.draw(st.integers(1, 4)))]
+        width = sum(_wide(term) for term in terms)
+        style = self.pick("concat", "stack", "mean", "map")
+        if style == "concat":
+            self.keep(self.add(nodes.Concat(), *terms))
+        elif style == "map":
+            order = tuple(self.draw(st.lists(st.integers(-1, _wide(terms[0]) - 1), min_size=1)))[:6]
+            back = tuple(self.pick(0, 1, 20) for _ in order)
+            batches = tuple(self.pick(*range(self.graph.batch)) for _ in range(self.graph.batch))
+            self.keep(self.add(nodes.Rearrange(order, back, batches), terms[0]))
+        else:
+            same = [t for t in terms if _wide(t) in {1, _wide(terms[0])}] if width else terms
+            self.keep(self.add(nodes.Stack() if style == "stack" else nodes.Mean(), *same))
+
     def loop(self) -> None:
         """One feedback path, see `LOOPS`, sometimes with a delayed filter in it."""
         x = self.stream()
@@ -253,6 +300,18 @@ class _Maker:
         for i, back in enumerate(backs):
             back.connect(ends[(i + 1) % count])
         self.keep(self.add(nodes.Mix(), *ends))
+
+
+SIMPLE: list[NodeType] = [
+    nodes.Gain(gain=-0.5),
+    nodes.OnePole(cutoff=700.0),
+    nodes.StateVariable("bandpass", cutoff=900.0),
+    nodes.Function("tanh"),
+    nodes.Delay(9, "linear", delay=2.5),
+    Late(),
+    Swap(),
+    nodes.Rearrange((0, -1, 0), (0, 0, 2)),
+]
 
 
 def _voice(m: _Maker, at: tuple[Stream, float]) -> Stream:
@@ -359,7 +418,7 @@ def cases(draw: st.DrawFn) -> Case:
     """A graph of some 5 to 100 nodes with two inputs and one output or more."""
     m = _Maker(draw)
     blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix]
-    blocks += [m.loop, m.ring, m.choir, m.chain]
+    blocks += [m.loop, m.ring, m.choir, m.chain, m.other_rate, m.slow_loop, m.arrange]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}

@@ -1,20 +1,21 @@
 """The timed meaning of a graph, token by token: what both engines are compared with.
 
-Written from the model and not from any engine. Every node fires once per frame of the clock from its
-start on, so its k-th firing is at clock ``k + start``. An edge is a FIFO that begins with its initial
-tokens, visible from clock 0; a token made by the firing at clock t is written at ``t + processing
-delay`` and visible ``delay`` frames later. Starts are the least ones at which no node ever waits::
+Written from the model and not from any engine. A node that fires a times in b frames fires evenly: its
+k-th firing is at clock ``floor((k b + c) / a)``; inputs and outputs fire once a frame. An edge is a FIFO
+that begins with its initial tokens, visible from clock 0; a token made by the firing at clock t is
+written at ``t + processing delay`` and visible ``delay`` frames later. Each node's c is found by trying:
+the least one, from 0 up, with which none of its firings comes before the tokens it takes are visible.
 
-    start(consumer) >= start(producer) + processing delay + delay - initial tokens
-
-A firing takes one token from every edge, and it is asserted that each is visible by then. What a node
-computes is its traced ``forward``, evaluated operation by operation (`interpret.evaluate`).
+A firing takes as many tokens from every edge as its inlet's rate says, and it is asserted that each is
+visible by then. What a node computes is its traced ``forward``, evaluated operation by operation
+(`interpret.evaluate`); a node that rearranges is told by its takes which tokens those are.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,21 +32,72 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from amp import Graph
-    from amp.graph import Node
+    from amp.graph import Frozen, Node
     from amp.ir import Value
 
 
-def start_clocks(nodes: list[Node]) -> list[int]:
-    """Clock of each node's first firing: the least solution, by repetition until nothing moves."""
-    start = [0] * len(nodes)
+@dataclass(frozen=True)
+class Pace:
+    """A node's firings: its k-th is at clock ``floor((k frames + offset) / firings)``."""
+
+    firings: int
+    frames: int
+    offset: int = 0
+
+    def clock(self, k: int) -> int:
+        """Clock of firing k."""
+        return (k * self.frames + self.offset) // self.firings
+
+    def fired(self, clock: int) -> int:
+        """Firings before ``clock``."""
+        k = max(0, (clock * self.firings - self.offset) // self.frames - 1)
+        while self.clock(k) < clock:
+            k += 1
+        return k
+
+
+def rates_of(graph: Frozen) -> list[Fraction]:
+    """Firings per frame: borders fire once, and across each edge as much is written as read."""
+    rate = {node.index: Fraction(1) for node in graph.nodes if node.type.border}
+    columns = (graph.source, graph.consumer, graph.produced, graph.consumed)
+    edges = list(zip(*(column.tolist() for column in columns), strict=True))
+    while True:
+        before = len(rate)
+        for source, consumer, made, read in edges:
+            if source in rate:
+                rate.setdefault(consumer, rate[source] * made / read)
+            elif consumer in rate:
+                rate[source] = rate[consumer] * read / made
+        if len(rate) == len(graph.nodes):
+            break
+        if len(rate) == before:
+            rate[next(n.index for n in graph.nodes if n.index not in rate)] = Fraction(1)
+    for source, consumer, made, read in edges:
+        assert rate[source] * made == rate[consumer] * read
+    return [rate[node.index] for node in graph.nodes]
+
+
+def paces_of(graph: Frozen) -> list[Pace]:
+    """When nodes fire: the least offsets, by repetition until nothing moves."""
+    nodes = graph.nodes
+    pace = [Pace(rate.numerator, rate.denominator) for rate in rates_of(graph)]
+    rows = list(zip(graph.source, graph.consumer, graph.produced, graph.consumed, strict=True))
+    edges = [edge for node in nodes for edge in node.edges]
     for _ in range(len(nodes) + 1):
-        before = list(start)
-        for node in nodes:
-            for edge in node.edges:
-                lag = nodes[edge.source].type.processing_delay + edge.delay - edge.tokens
-                start[node.index] = max(start[node.index], start[edge.source] + lag)
-        if start == before:
-            return start
+        before = list(pace)
+        for edge, row in zip(edges, rows, strict=True):
+            source, consumer, made, read = map(int, row)
+            theirs, mine = pace[source], pace[consumer]
+            lag = nodes[source].type.processing_delay + edge.delay
+            first = -(-(edge.tokens + 1) // read) - 1  # the first firing that takes a made token
+            offset = mine.offset
+            for k in range(first, first + made * theirs.firings * mine.firings):
+                index = read * (k + 1) - 1 - edge.tokens
+                visible = theirs.clock(index // made) + lag
+                offset = max(offset, visible * mine.firings - k * mine.frames)
+            pace[consumer] = Pace(mine.firings, mine.frames, offset)
+        if pace == before:
+            return pace
     raise AssertionError("a cycle has more delay than tokens")
 
 
@@ -54,49 +106,66 @@ class Fifo:
     """Tokens on one edge, each with the clock from which it is visible."""
 
     edge: Edge
+    made: int
+    read: int
+    past: list[Array]
     tokens: deque[tuple[int, Array]] = field(default_factory=deque)
 
-    def take(self, clock: int) -> Array:
-        """The oldest token; it must have expired."""
-        visible_from, token = self.tokens.popleft()
-        assert visible_from <= clock, f"read at {clock}, visible from {visible_from}"
-        return token
+    def take(self, clock: int) -> list[Array]:
+        """What a firing reads: its past, and the oldest tokens, which must have expired."""
+        taken = []
+        for _ in range(self.read):
+            visible_from, token = self.tokens.popleft()
+            assert visible_from <= clock, f"read at {clock}, visible from {visible_from}"
+            taken.append(token)
+        seen = self.past + taken
+        self.past = seen[len(seen) - len(self.past) :]
+        return seen
 
 
 @dataclass
 class Traced:
-    """A node's ``forward`` in IR; inlet port i reads channel ``ports[i][1]`` (-1: its own) of the
-    node's edge ``ports[i][0]``. Everything the trace names begins with ``n.``."""
+    """A node's ``forward`` in IR; inlet port i reads token ``ports[i][2]`` of a firing, channel
+    ``ports[i][1]`` (-1: its own), of the node's edge ``ports[i][0]``, or its take of number
+    ``ports[i][2]`` where the edge is -1. Everything the trace names begins with ``n.``."""
 
     kernel: Kernel
     trace: Trace
-    ports: list[tuple[int, int]]
+    ports: list[tuple[int, int, int]]
 
 
 def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
     """Call ``forward`` with one value (or a list by channel) for each inlet."""
     trace = Trace(sample_rate)
     trace.enter("n", node.type)
-    ports: list[tuple[int, int]] = []
+    ports: list[tuple[int, int, int]] = []
     whole = node.type.channels == "all"
     edges = iter(enumerate(node.edges))
 
-    def port(edge: int, channel: int) -> Value:
-        ports.append((edge, channel))
+    def port(edge: int, channel: int, token: int = 0) -> Value:
+        ports.append((edge, channel, token))
         return trace.emit("inlet", attribute=(len(ports) - 1, 0))
 
-    def stream() -> Any:
+    def stream(inlet: str) -> Any:
         number, edge = next(edges)
-        if not whole:
-            return port(number, -1)
-        return [port(number, c) for c in range(nodes[edge.source].channels)]
+        tokens = [
+            [port(number, c, token) for c in range(nodes[edge.source].channels)]
+            if whole
+            else port(number, -1, token)
+            for token in range(node.type.rate(inlet))
+        ]
+        return tokens if len(tokens) > 1 else tokens[0]
 
     arguments: list[Any] = [port(0, -1)] if node.type.border == "input" else []
+    takes = node.type.takes([nodes[edge.source].channels for edge in node.edges])
+    arguments += [port(-1, -1, number) for number in range(len(takes))]
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
+        if takes:
+            break
         if isinstance(source, tuple):
-            arguments.append([stream() for _ in source])
+            arguments.append([stream(inlet.name) for _ in source])
         elif isinstance(source, Edge):
-            arguments.append(stream())
+            arguments.append(stream(inlet.name))
         elif source is None:
             arguments.append(None)
         elif whole:
@@ -106,17 +175,31 @@ def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
             arguments.append(trace.slot(inlet.name))
     result = node.type.forward(trace, *arguments)
     outlets = list(result) if isinstance(result, tuple) else [result]
+    rates = [
+        node.type.rate(name) if node.type.spread == 1 else 1 for name in type(node.type).outlets
+    ]
+    stores = [
+        tuple(value for token in ([outlet] if rate == 1 else outlet) for value in _list(token))
+        for outlet, rate in zip(outlets, rates or [1], strict=True)
+    ]
     kernel = Kernel(
         tuple(trace.values),
         (InPort("aligned", 1),) * len(ports),
-        tuple(OutPort("ring", len(outlet) if whole else 1) for outlet in outlets),
+        tuple(
+            OutPort("ring", len(values) // rate, rate, rate)
+            for values, rate in zip(stores, rates or [1], strict=True)
+        ),
         tuple((name, value.type) for name, value in trace.slots.items()),
         tuple(StateSlot(name, value.type) for name, value in trace.states.items()),
         tuple(trace.line_lengths),
         tuple(trace.nexts[name] for name in trace.states),
-        tuple(tuple(outlet) if whole else (outlet,) for outlet in outlets),
+        tuple(stores),
     )
     return Traced(kernel, trace, ports)
+
+
+def _list(x: Any) -> list[Any]:
+    return x if isinstance(x, list) else [x]
 
 
 class Process:
@@ -124,7 +207,9 @@ class Process:
 
     def __init__(self, node: Node, nodes: list[Node], sample_rate: float, batch: int) -> None:
         self.node, self.batch = node, batch
-        self.shape = (batch, 1 if node.type.channels == "all" else node.channels)
+        each = node.channels * node.type.spread
+        self.shape = (batch, 1 if node.type.channels == "all" else each)
+        self.takes = node.type.takes([nodes[edge.source].channels for edge in node.edges])
         traced = trace_node(node, nodes, sample_rate)
         trace, self.ports = traced.trace, traced.ports
         self.kernel = expand_elementary(traced.kernel)
@@ -140,12 +225,9 @@ class Process:
         self.still = evaluate([v for v in values if not v.varies], access)
         self.moving = [v for v in values if v.varies]
 
-    def fire(self, tokens: list[Array]) -> list[Array]:
-        """One token, ``(batch, channel)``, of every edge in; one of every outlet."""
-        planes = [
-            self._lanes(tokens[e] if channel < 0 else tokens[e][:, channel : channel + 1])
-            for e, channel in self.ports
-        ]
+    def fire(self, tokens: list[list[Array]]) -> list[list[Array]]:
+        """Tokens, ``(batch, channel)``, of every edge in; those of every outlet out."""
+        planes = [self._plane(tokens, *place) for place in self.ports]
         access: dict[str, Callable[..., Any]] = {
             "inlet": lambda place: planes[place[0]],
             "state": self.state.__getitem__,
@@ -159,10 +241,43 @@ class Process:
         for slot, value in zip(self.kernel.states, self.kernel.nexts, strict=True):
             self.state[slot.name] = self._lanes(results[value])
         outlets = []
-        for planes_out in self.kernel.stores:
-            columns = [self._lanes(results[v]).reshape(self.shape) for v in planes_out]
-            outlets.append(np.concatenate(columns, axis=1))
+        for port, values in zip(self.kernel.outlets, self.kernel.stores, strict=True):
+            columns = [self._lanes(results[v]).reshape(self.shape) for v in values]
+            made = [
+                np.concatenate(columns[t * port.planes : (t + 1) * port.planes], axis=1)
+                for t in range(port.rate)
+            ]
+            if (spread := self.node.type.spread) > 1:
+                apart = made[0].reshape(self.batch, -1, spread)
+                made = [apart[:, :, t] for t in range(spread)]
+            outlets.append(made)
         return outlets
+
+    def _plane(self, tokens: list[list[Array]], edge: int, channel: int, token: int) -> Array:
+        """What an inlet port reads, by lane."""
+        if edge < 0:
+            out = np.zeros(self.shape)
+            take = self.takes[token]
+            rows = list(take.batch) or slice(None)
+            for lane, (source, c, back) in enumerate(
+                zip(take.edge, take.channel, take.back, strict=True)
+            ):
+                if c >= 0:
+                    out[:, lane] = tokens[source][-1 - back][rows, c]
+            return out.ravel()
+        read = len(tokens[edge]) if self.node.type.border else self._read(edge)
+        value = tokens[edge][len(tokens[edge]) - read + token]
+        return self._lanes(value if channel < 0 else value[:, channel : channel + 1])
+
+    def _read(self, edge: int) -> int:
+        """Tokens that a firing takes from an edge."""
+        names = [
+            inlet.name
+            for inlet, source in zip(type(self.node.type).inlets, self.node.sources, strict=True)
+            for _ in (source if isinstance(source, tuple) else [source])
+            if isinstance(source, tuple | Edge)
+        ]
+        return self.node.type.rate(names[edge])
 
     def _slot(self, name: str) -> Array:
         """What the trace calls ``name``: a lane's number, an inlet's constant, or a param."""
@@ -207,45 +322,62 @@ def run_reference(
     graph: Graph, inputs: Mapping[str, npt.ArrayLike], frames: int
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """Outputs on the clock's timeline, zero before the first visible token; and each latency."""
-    nodes = graph.freeze().nodes
-    start = start_clocks(nodes)
+    frozen = graph.freeze()
+    nodes, pace = frozen.nodes, paces_of(frozen)
     arrays = {name: np.asarray(array, np.float64) for name, array in inputs.items()}
-    processes = [Process(node, nodes, graph.sample_rate, graph.batch) for node in nodes]
-    fifos = {(n.index, i): Fifo(edge) for n in nodes for i, edge in enumerate(n.edges)}
+    processes = [
+        Process(
+            node,
+            nodes,
+            graph.sample_rate * pace[node.index].firings / pace[node.index].frames,
+            graph.batch,
+        )
+        for node in nodes
+    ]
+    fifos: dict[tuple[int, int], Fifo] = {}
     readers: list[list[Fifo]] = [[] for _ in nodes]
-    for fifo in fifos.values():
-        readers[fifo.edge.source].append(fifo)
-        initial = fifo.edge.initial
-        if initial is not None:
-            fifo.tokens.extend((0, initial[:, :, i]) for i in range(initial.shape[2]))
+    columns = zip(frozen.produced, frozen.consumed, frozen.history, strict=True)
+    for node in nodes:
+        for i, edge in enumerate(node.edges):
+            made, read, history = map(int, next(columns))
+            silence = np.zeros((graph.batch, nodes[edge.source].channels))
+            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history)
+            readers[edge.source].append(fifo)
+            if edge.initial is not None:
+                fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
     outputs = {
         node.name: np.zeros((graph.batch, node.channels, frames))
         for node in nodes
         if node.type.border == "output"
     }
 
+    fired = [0] * len(nodes)
+
     def fire(node: Node, clock: int) -> None:
         if node.type.border == "input":
-            tokens = [arrays[node.name][:, :, clock - start[node.index]]]
+            tokens = [[arrays[node.name][:, :, clock - pace[node.index].offset]]]
         else:
             tokens = [fifos[node.index, i].take(clock) for i in range(len(node.edges))]
         results = processes[node.index].fire(tokens)
+        fired[node.index] += 1
         if node.type.border == "output":
-            outputs[node.name][:, :, clock] = results[0]
+            outputs[node.name][:, :, clock] = results[0][0]
             return
         for fifo in readers[node.index]:
             visible_from = clock + node.type.processing_delay + fifo.edge.delay
-            fifo.tokens.append((visible_from, results[fifo.edge.outlet]))
+            fifo.tokens.extend((visible_from, token) for token in results[fifo.edge.outlet])
 
-    order = list(range(len(nodes)))
+    def has_tokens(node: Node) -> bool:
+        edges = [fifos[node.index, i] for i in range(len(node.edges))]
+        return all(len(fifo.tokens) >= fifo.read for fifo in edges)
+
     for clock in range(frames):
-        due = [i for i in order if clock >= start[i]]
-        fired: list[int] = []
-        while due:  # whoever has its tokens fires; a producer of this very frame goes first
-            ready = [i for i in due if all(fifos[i, e].tokens for e in range(len(nodes[i].edges)))]
-            assert ready, f"nobody can fire at {clock}: {[nodes[i].name for i in due]}"
-            for i in ready:
-                fire(nodes[i], clock)
-            fired += ready
-            due = [i for i in due if i not in set(ready)]
-    return outputs, {name: start[graph[name].index] for name in outputs}
+        while True:  # whoever is due and has its tokens fires; a producer of this frame goes first
+            due = [n for n in nodes if pace[n.index].clock(fired[n.index]) <= clock]
+            ready = [node for node in due if has_tokens(node)]
+            assert bool(ready) == bool(due), f"nobody can fire at {clock}: {due}"
+            if not due:
+                break
+            for node in ready:
+                fire(node, clock)
+    return outputs, {name: pace[graph[name].index].clock(0) for name in outputs}

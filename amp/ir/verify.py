@@ -8,6 +8,8 @@ from amp.errors import BadIR
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amp.ir.build import InPort, Kernel, OutPort, Value
 
 _ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
@@ -69,12 +71,18 @@ def _verify_values(kernel: Kernel) -> None:
         seen.add(id(value))
 
 
+def _verify_modes(kernel: Kernel) -> None:
+    sides: list[tuple[Sequence[InPort | OutPort], set[str]]]
+    sides = [(kernel.inlets, _MODES_IN), (kernel.outlets, _MODES_OUT)]
+    for ports, modes in sides:
+        for port in ports:
+            if port.mode not in modes or min(port.planes, port.rate, port.step) < 1:
+                raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
+
+
 def _verify_ports(kernel: Kernel) -> None:
+    _verify_modes(kernel)
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
-    for port in ports:
-        modes = _MODES_IN if any(port is inlet for inlet in kernel.inlets) else _MODES_OUT
-        if port.mode not in modes or min(port.planes, port.rate, port.step) < 1:
-            raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
     if kernel.archetype:
         if kernel.values or len(kernel.inlets) != 1 or {port.mode for port in ports} != {"table"}:
             raise BadIR("an archetype has one table in, tables out and no values")

@@ -268,9 +268,8 @@ class _Lowering:
                 lane[slot][:, here] = row[:, None] + part
                 tokens[slot][:, here] = item.tokens + back[here] - (read.rate - 1)
         step = group.reads[0].rate
-        binding = InBinding(
-            "table", *(a.reshape(1, lanes) for a in (ring, plane, lane, tokens)), 1, step
-        )
+        at = np.stack([ring, plane, lane, tokens]).reshape(4, 1, lanes)
+        binding = InBinding("table", at[0], at[1], at[2], at[3], step=step)
         if (ring != SILENCE).all():
             binding.mode = self._mode(binding, lanes, width)
         return binding

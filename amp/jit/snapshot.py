@@ -135,10 +135,10 @@ def _tokens(
     edge_number = itertools.count()
     for node in graph.nodes:
         for number, edge in enumerate(node.edges):
-            at = next(edge_number)
-            written = fired[edge.source] * int(graph.produced[at])
-            count = written + edge.tokens - fired[node.index] * int(graph.consumed[at])
-            count += int(graph.history[at])
+            flat = next(edge_number)
+            written = fired[edge.source] * int(graph.produced[flat])
+            count = written + edge.tokens - fired[node.index] * int(graph.consumed[flat])
+            count += int(graph.history[flat])
             if not count:
                 continue
             group, slot = seat[edge.source]

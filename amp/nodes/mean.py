@@ -33,4 +33,5 @@ class Mean(NodeType):
     def reference(
         self, sample_rate: float, frames: int, *, inputs: list[NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        return np.mean(np.broadcast_arrays(*inputs), axis=0)
+        total: NDArray[np.float64] = np.mean(np.broadcast_arrays(*inputs), axis=0)
+        return total

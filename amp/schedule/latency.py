@@ -82,7 +82,8 @@ class Paces:
         g, n, m = self._graph, self._graph.source, self._graph.consumer
         most = per_frame * block + made * (self.frames[n] - 1 - self.offset[n])
         most += read * self.offset[m] + g.tokens * common
-        return np.maximum(most // common, g.tokens) + g.history
+        held: Ints = np.maximum(most // common, g.tokens) + g.history
+        return held
 
     def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
         """By edge: weights of the producer's and consumer's offsets, and tokens per frame, over a
@@ -118,16 +119,17 @@ def paces(graph: Frozen) -> Paces:
 class _Solver:
     def __init__(self, graph: Frozen, firings: Ints, frames: Ints) -> None:
         self.graph, self.nodes = graph, graph.nodes
-        self.firings, self.frames = firings.tolist(), frames.tolist()
+        self.firings: list[int] = firings.tolist()
+        self.frames: list[int] = frames.tolist()
         self.multirate = bool((graph.consumed != 1).any() or (graph.produced != 1).any())
         counts = [len(node.edges) for node in graph.nodes]
         self.first = [0, *np.cumsum(counts).tolist()]
         # by edge: the token that a consumer's first firing needs, back from where it always must
         residue = (-1 - graph.tokens) % np.gcd(graph.consumed, graph.produced)
-        self.ahead = (graph.consumed - 1 - graph.tokens - residue).tolist()
-        self.lag = (graph.processing[graph.source] + graph.delay).tolist()
-        self.produced = graph.produced.tolist()
-        self.source = graph.source.tolist()
+        self.ahead: list[int] = (graph.consumed - 1 - graph.tokens - residue).tolist()
+        self.lag: list[int] = (graph.processing[graph.source] + graph.delay).tolist()
+        self.produced: list[int] = graph.produced.tolist()
+        self.source: list[int] = graph.source.tolist()
 
     def earliest(self, number: int, offset: list[int], consumer: int) -> int:
         """Least offset of the consumer that edge ``number`` allows."""

@@ -41,36 +41,43 @@ def firing_rates(graph: Frozen) -> tuple[Ints, Ints]:
     count = len(graph.nodes)
     if (graph.consumed == 1).all() and (graph.produced == 1).all():
         return np.ones(count, np.int64), np.ones(count, np.int64)
+    rate = _solve(graph)
+    for node, value in zip(graph.nodes, rate, strict=True):
+        if max(value.numerator, value.denominator) > MAX_RATE:
+            raise InconsistentRates(
+                f"a node fires at most {MAX_RATE} times a frame, and once in as many at least",
+                got=f"{value} firings per frame",
+                where=str(node),
+            )
+    firings = np.array([value.numerator for value in rate], np.int64)
+    return firings, np.array([value.denominator for value in rate], np.int64)
+
+
+def _solve(graph: Frozen) -> list[Fraction]:
+    """Firings per frame, spread from the borders along the edges."""
     edges: dict[int, list[tuple[int, Fraction, int]]] = defaultdict(list)
     for number, (source, consumer, wrote, read) in enumerate(_rows(graph)):
         edges[source].append((consumer, Fraction(wrote, read), number))
         edges[consumer].append((source, Fraction(read, wrote), number))
     rate: dict[int, Fraction] = {}
     borders = [node.index for node in graph.nodes if node.type.border]
-    for first in [*borders, *range(count)]:  # a part without border runs at the clock's rate
-        if first in rate and not graph.nodes[first].type.border:
+    for first in [*borders, *range(len(graph.nodes))]:  # a part without border keeps the clock
+        if first in rate:
             continue
-        if rate.setdefault(first, Fraction(1)) != 1:
-            _refuse_border(graph, first, rate[first])
+        rate[first] = Fraction(1)
         pending = deque([first])
         while pending:
             node = pending.popleft()
             for other, ratio, number in edges[node]:
-                wanted = rate[node] * ratio
                 if other not in rate:
-                    rate[other] = wanted
+                    rate[other] = rate[node] * ratio
                     pending.append(other)
-                elif rate[other] != wanted:
+                elif rate[other] != rate[node] * ratio:
                     _refuse(graph, number, rate)
-    for index, value in rate.items():
-        if max(value.numerator, value.denominator) > MAX_RATE:
-            raise InconsistentRates(
-                f"a node fires at most {MAX_RATE} times a frame, and once in as many at least",
-                got=f"{value} firings per frame",
-                where=str(graph.nodes[index]),
-            )
-    firings = np.array([rate[i].numerator for i in range(count)], np.int64)
-    return firings, np.array([rate[i].denominator for i in range(count)], np.int64)
+    for index in borders:
+        if rate[index] != 1:
+            _refuse_border(graph, index, rate[index])
+    return [rate[index] for index in range(len(graph.nodes))]
 
 
 def _rows(graph: Frozen) -> list[tuple[int, int, int, int]]:
@@ -82,8 +89,6 @@ def _refuse(graph: Frozen, number: int, rate: dict[int, Fraction]) -> None:
     source, consumer, wrote, read = _rows(graph)[number]
     producer, reader = graph.nodes[source], graph.nodes[consumer]
     made, taken = rate[source] * wrote, rate[consumer] * read
-    if reader.type.border:
-        _refuse_border(graph, consumer, made)
     raise InconsistentRates(
         "as many tokens are written to an edge as are read from it",
         expected=f"firings of {producer.name!r} x {wrote} = firings of {reader.name!r} x {read}",
