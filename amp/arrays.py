@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,6 @@ import numpy as np
 from amp.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import ArrayLike, NDArray
 
     from amp.frozen import Node
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_inputs(
-    given: Mapping[str, ArrayLike], frames: Any, inputs: Mapping[str, Node], batch: int
+    given: object, frames: Any, inputs: Mapping[str, Node], batch: int
 ) -> tuple[Arrays, int]:
     """An array for each of the graph's ``inputs``, and the number of frames.
 
@@ -29,18 +28,35 @@ def check_inputs(
     BadInput
         Naming the input, what it should be, and what it is.
     """
+    if not isinstance(given, Mapping):
+        name = next(iter(inputs), "x")
+        raise BadInput(
+            "inputs are arrays by name",
+            got=f"{type(given).__name__} of shape {np.shape(given)}"
+            if isinstance(given, np.ndarray)
+            else repr(type(given)),
+            fix=f"run({{{name!r}: array}})",
+        )
     if set(given) != set(inputs):
+        missing = [str(inputs[name]) for name in inputs if name not in given]
         raise BadInput(
             "a run is given each input of the graph",
             expected=str(sorted(inputs)),
-            got=str(sorted(given)),
+            got=str(sorted(given, key=str)),
+            where=", ".join(missing),
+            fix="give an array of zeros where there is silence" if missing else "",
         )
     arrays = {name: _signal(value, inputs[name], batch) for name, value in given.items()}
     return arrays, _count(arrays, frames)
 
 
 def _signal(given: ArrayLike, node: Node, batch: int) -> NDArray[np.float64]:
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise BadInput(
+            f"input {node.name!r} is a real array", got=str(error), where=str(node)
+        ) from None
     if array.dtype.kind not in "iufb":
         raise BadInput(
             f"input {node.name!r} is a real array",
@@ -55,7 +71,7 @@ def _signal(given: ArrayLike, node: Node, batch: int) -> NDArray[np.float64]:
             expected=f"({expected[0]}, {expected[1]}, frames)",
             got=str(array.shape),
             where=str(node),
-            fix="reshape it, e.g. x.reshape(1, 1, -1) for one signal",
+            fix=f"np.broadcast_to(x, ({batch}, {node.channels}, x.shape[-1])) repeats one signal",
         )
     return np.ascontiguousarray(array, np.float64)
 
@@ -75,7 +91,11 @@ def _count(arrays: Arrays, frames: Any) -> int:
         )
     count = next(iter(counts.values()))
     if not 1 <= count < 1 << 48:
-        raise BadInput("a run has at least one frame", got=str(count))
+        raise BadInput(
+            "a run has at least one frame",
+            expected="1 to 2**48 - 1",
+            got=f"{count} frames in {', '.join(counts)}",
+        )
     return count
 
 
@@ -101,7 +121,15 @@ def check_outputs(
         shape = (batch, node.channels, count)
         array = out.get(name)
         if array is None:
-            array = np.empty(shape)
+            try:
+                array = np.empty(shape)
+            except MemoryError:
+                raise BadInput(
+                    "a run's outputs fit in memory",
+                    got=f"output {name!r} of shape {shape}",
+                    where=str(node),
+                    fix="run fewer frames at a time",
+                ) from None
         elif (
             not isinstance(array, np.ndarray)
             or array.shape != shape

@@ -125,6 +125,19 @@ def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
     return array
 
 
+def _attribute(kind: type[NodeType], name: str, value: Any) -> Any:
+    """What attribute ``name`` of an instance becomes."""
+    if name in kind.params:
+        return value if isinstance(value, Param) else _data(value, kind, name)
+    if isinstance(value, Param):
+        raise BadNode(
+            f"{kind.__name__}.{name} is fixed when the graph is compiled",
+            got=repr(value),
+            fix=f"give a number, or declare {name!r} in the type's params",
+        )
+    return value
+
+
 def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
     notes = [inspect.get_annotations(base).get(name) for base in kind.__mro__]
@@ -195,6 +208,18 @@ class NodeType:
             if "ClassVar" not in str(note)
         }
         cls.attrs = {**inherited, **own}
+        if wrong := [inlet for inlet in cls.inlets if not isinstance(inlet, Inlet)]:
+            raise BadNode(
+                f"{cls.__name__}.inlets is a tuple of amp.Inlet",
+                got=repr(wrong[0]),
+                fix=f"write amp.Inlet({wrong[0]!r})",
+            )
+        if unknown := set(cls.params) - cls.attrs.keys():
+            raise BadNode(
+                f"{cls.__name__}.params names attributes of the class",
+                expected=", ".join(cls.attrs) or "an annotated attribute",
+                got=", ".join(sorted(unknown)),
+            )
         kinds = inspect.Parameter
         attrs = [kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=d) for n, d in cls.attrs.items()]
         fixed = [inlet for inlet in cls.inlets if not inlet.variadic]
@@ -237,8 +262,7 @@ class NodeType:
             value = values.get(name, default)
             if value is inspect.Parameter.empty:
                 raise BadNode(f"{kind.__name__} needs the attribute {name!r}")
-            if name in kind.params and not isinstance(value, Param):
-                value = _data(value, kind, name)
+            value = _attribute(kind, name, value)
             fields[name] = value
         self.check()
         fields["key"] = (
@@ -397,8 +421,20 @@ class Trace(Builder):
         return self.emit("line", value, attribute=full)
 
     def tap(self, line: Value, frames: Value | int) -> Value:
-        """Value written ``frames`` ago (0 is this frame's); must be within the line's length."""
-        return self.emit("tap", line, frames)
+        """Value written ``frames`` ago (0 is this frame's).
+
+        A constant outside of the line's length is refused; keeping a value inside it (`clip`) is
+        the caller's part.
+        """
+        value = self._lift(frames, "i64")
+        length = self.line_lengths[str(line.attribute)]
+        if value.op == "iconst" and not 0 <= int(str(value.attribute)) <= length:
+            raise BadNode(
+                "a tap reads within its line",
+                expected=f"0 to {length} frames",
+                got=str(value.attribute),
+            )
+        return self.emit("tap", line, value)
 
     def clock(self) -> Value:
         """Number of frames the node has computed before this one, as an integer."""

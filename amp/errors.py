@@ -6,9 +6,35 @@ the user's own line) and what to do about it.
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the user's program, or (line 0) a place in a file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+def user_place() -> Place:
+    """The innermost line outside of amp."""
+    frame = sys._getframe(1)  # inspect.stack would read files
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
 
 class AmpError(Exception):
-    """Base of all errors of amp.
+    """Base of all errors of amp. The message ends with the user's own line, if nothing else says where.
 
     Parameters
     ----------
@@ -30,9 +56,15 @@ class AmpError(Exception):
         self, rule: str, *, expected: str = "", got: str = "", where: str = "", fix: str = ""
     ) -> None:
         self.rule, self.expected, self.got, self.where, self.fix = rule, expected, got, where, fix
-        details = {"expected": expected, "got": got, "where": where, "fix": fix}
-        lines = [rule, *(f"  {name}: {text}" for name, text in details.items() if text)]
-        super().__init__("\n".join(lines))
+        super().__init__(self.text(str(user_place())))
+
+    def text(self, place: str = "") -> str:
+        """The message; ``place`` is where, if nothing more exact is known."""
+        where = self.where or place
+        details = {"expected": self.expected, "got": self.got, "where": where, "fix": self.fix}
+        return "\n".join(
+            [self.rule, *(f"  {name}: {text}" for name, text in details.items() if text)]
+        )
 
 
 class BadNode(AmpError):

@@ -467,10 +467,10 @@ class _Reader:
         if source < len(self.streams):
             stream = self.streams[source][outlet]
         else:
-            stream = self.loops.get((source, outlet)) or self.guarded(
-                self.made.feedback, self.file.nodes[source].channels
-            )
-            self.loops[source, outlet] = stream
+            if (source, outlet) not in self.loops:
+                channels = self.file.nodes[source].channels
+                self.loops[source, outlet] = self.guarded(self.made.feedback, channels)
+            stream = self.loops[source, outlet]
         if item.initial is None and not item.delay:
             return stream
         if item.initial is None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import Inlet, Take
-
-_PACKAGE = str(Path(__file__).parent)
+    from amp.errors import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +31,6 @@ class Edge:
     def tokens(self) -> int:
         """Number of initial tokens."""
         return 0 if self.initial is None else self.initial.shape[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A line of the user's program."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 Source = Edge | Param | np.ndarray | None
@@ -184,11 +170,3 @@ def _rates(node: Node) -> tuple[list[int], list[int]]:
         count = len(source) if type(source) is tuple else type(source) is Edge
         ins += [node.type.rate(inlet.name)] * count
     return ins, [node.type.rate(outlet) for outlet in kind.outlets]
-
-
-def user_place() -> Place:
-    """The innermost line outside of amp."""
-    frame = sys._getframe(1)  # inspect.stack would read files
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return Place(frame.f_code.co_filename, frame.f_lineno)

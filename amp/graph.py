@@ -13,13 +13,13 @@ import numpy as np
 
 from amp.constants import MAX_TOKENS, check_constant, initial_tokens, inlet_constant, is_whole
 from amp.contract import REGISTRY, NodeType, Param
-from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch
-from amp.frozen import Edge, Frozen, Node, user_place
+from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch, user_place
+from amp.frozen import Edge, Frozen, Node
 from amp.stream import Feedback, Stream, Tapped, edge
 
 if TYPE_CHECKING:
     from amp.contract import Inlet
-    from amp.frozen import Place
+    from amp.errors import Place
 
 __all__ = [
     "MAX_TOKENS",
@@ -111,6 +111,7 @@ class Graph:
                 expected=f"{loop.channels} channel(s)",
                 got=repr(stream),
                 where=where,
+                fix=f"graph.feedback(channels={stream.channels})",
             )
         self._feedback[index] = (loop, stream)
         self._frozen = None
@@ -355,17 +356,14 @@ class Graph:
             return Edge(given.node, given.outlet)
         if not isinstance(given, Tapped):
             raise PortMismatch(
-                f"inlet {inlet.name!r} takes streams", got=repr(given), fix="use nodes.Constant"
+                f"inlet {inlet.name!r} takes streams",
+                got=repr(given),
+                fix="write *streams" if isinstance(given, list | tuple) else "use nodes.Constant",
             )
         self._own(given.stream)
-        if not is_whole(given.delay, 0, MAX_TOKENS):
-            raise BadValue(
-                f"an edge's delay is a whole number of frames from 0 to {MAX_TOKENS}",
-                got=repr(given.delay),
-            )
         shape = (self.batch, given.stream.channels)
         initial = initial_tokens(given.initial, shape)
-        return Edge(given.stream.node, given.stream.outlet, int(given.delay), initial)
+        return Edge(given.stream.node, given.stream.outlet, given.delay, initial)
 
     def _channels(self, kind: NodeType, widths: dict[str, int]) -> int:
         if kind.channels == "each":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from amp.arrays import check_inputs, check_outputs, keep_apart
+from amp.constants import is_whole
 from amp.contract import Param, constant_array
 from amp.errors import BadNode, BadState, BadValue, ProgramBusy
 from amp.graph import check_constant
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from amp.contract import Inlet
     from amp.graph import Frozen, Node
-    from amp.jit.bind import Bound
+    from amp.jit.bind import Bound, BoundCall
     from amp.schedule import IPLS, Paces
 
 __all__ = ["Program", "Progress", "Result", "Runner", "State", "Timing"]
@@ -72,6 +73,7 @@ class Program:
         self._input_nodes = {name: port.node for name, port in self._inputs.items()}
         self._output_nodes = {name: port.node for name, port in self._outputs.items()}
         self._params = _collect_params(about)
+        self._calls_of: dict[str, list[BoundCall]] = {}
 
     # ---- running
 
@@ -200,6 +202,8 @@ class Program:
     def set(self, name: str, value: ArrayLike) -> None:
         """Change a parameter from the next frame on, without a recompile.
 
+        What a node starts with (a phase) is read by `reset`, and at clock 0.
+
         Raises
         ------
         BadValue
@@ -213,16 +217,27 @@ class Program:
         arrays = [_fitting(value, site, self._about) for site in sites]
         with self._exclusive():
             self._bound.params[name] = arrays[-1]
-            users = {node.index for _, node, _ in sites}
-            for call in self._bound.calls:
-                if any(n.index in users for g in call.call.groups for n in g.members):
-                    self._bound.fill_params(call)
+            for call in self._users(name):
+                self._bound.fill_params(call)
+            if self.clock == 0:
+                self._bound.reset()  # it may be what a state starts with
+
+    def _users(self, name: str) -> list[BoundCall]:
+        """Calls that read a parameter."""
+        if name not in self._calls_of:
+            users = {node.index for _, node, _ in self._params[name]}
+            self._calls_of[name] = [
+                call
+                for call in self._bound.calls
+                if any(node.index in users for group in call.call.groups for node in group.members)
+            ]
+        return self._calls_of[name]
 
     def state(self) -> State:
         """Snapshot of the clock and everything that a later frame depends on."""
         with self._exclusive():
             nodes, lines, edges = read_snapshot(self._bound, self._about, self._pace, self.clock)
-        return State(self.clock, self._about.identity, nodes, lines, edges)
+        return State(self.clock, self._about.identity, nodes, lines, edges, self.params)
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of this graph, whatever engine it was taken under.
@@ -232,14 +247,17 @@ class Program:
         BadState
             If it is of another version or graph.
         """
-        if not isinstance(state, State) or state.version != 1:
-            raise BadState("a snapshot is a State of version 1", got=repr(type(state)))
+        if not isinstance(state, State) or state.version != 2:
+            raise BadState("a snapshot is a State of version 2", got=repr(type(state)))
         if state.graph != self._about.identity:
             raise BadState(
                 "a snapshot belongs to the graph it was taken from",
                 expected=self._about.identity,
                 got=state.graph,
             )
+        self._check_state(state)
+        for name, value in state.params.items():
+            self.set(name, value)
         self.reset()
         with self._exclusive():
             write_snapshot(
@@ -252,6 +270,23 @@ class Program:
             for bound in self._bound.calls:
                 bound.words[w.FIRED] = bound.call.pace.fired(state.clock)
             self._bound.clock[0] = state.clock
+
+    def _check_state(self, state: State) -> None:
+        """Refuse a damaged snapshot before anything has changed."""
+        if not is_whole(state.clock, 0, 1 << 48):
+            raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
+        with self._exclusive():
+            own = read_snapshot(self._bound, self._about, self._pace, state.clock)
+        fields = ("nodes", "lines", "edges", "params")
+        for field, want in zip(fields, (*own, self.params), strict=True):
+            expected, got = _shapes(want), _shapes(getattr(state, field))
+            if expected != got:
+                wrong = sorted({*expected.items()} ^ {*got.items()}, key=str)
+                raise BadState(
+                    f"a snapshot's {field} have the names and shapes of its graph's",
+                    got=f"something else at {wrong[0][0]}",
+                    fix="take the snapshot anew with program.state()",
+                )
 
     # ---- looking inside
 
@@ -309,6 +344,17 @@ class Program:
         return f"<Program, {kind}, {len(self._about.nodes)} nodes, clock {self.clock}>"
 
 
+def _shapes(content: Any, name: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], object]:
+    """Shape of every array in nested dictionaries."""
+    if not isinstance(content, dict):
+        array = isinstance(content, np.ndarray)
+        return {name: (content.shape, content.dtype.kind) if array else type(content)}
+    found: dict[tuple[Any, ...], object] = {}
+    for key, value in content.items():
+        found |= _shapes(value, (*name, key))
+    return found
+
+
 def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:
     """Where each named parameter is used."""
     found: dict[str, list[tuple[Param, Node, Inlet | None]]] = {}
@@ -322,6 +368,11 @@ def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | 
                 fix="share one amp.Param, or choose another name",
             )
     return found
+
+
+def _plain(array: NDArray[np.float64]) -> Any:
+    """A number if it is one."""
+    return array if array.ndim else array.item()
 
 
 def _fitting(
@@ -338,6 +389,10 @@ def _fitting(
             fits = wide in {1, known, node.channels}
         else:
             fits = array.shape == param.value.shape
+            if fits:
+                kind = type(node.type)
+                attrs = {attr: getattr(node.type, attr) for attr in kind.attrs}
+                kind(**{a: _plain(array) if v is param else v for a, v in attrs.items()})
     except (BadNode, BadValue) as error:
         raise BadValue(
             error.rule, expected=error.expected, got=error.got, where=str(node)

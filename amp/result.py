@@ -31,7 +31,10 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
-        return self._outputs[name]
+        try:
+            return self._outputs[name]
+        except KeyError:
+            raise KeyError(f"no output {name!r}; there are {sorted(self._outputs)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._outputs)
@@ -60,6 +63,8 @@ class State:
         Node name to its delay lines by name, each ``(batch, channel, frame)``, oldest first.
     edges
         Tokens in flight, ``(batch, channel, count)``, by (consumer, number of the edge).
+    params
+        Values of the named parameters.
     """
 
     clock: int
@@ -67,7 +72,8 @@ class State:
     nodes: dict[str, dict[str, NDArray[Any]]]
     lines: dict[str, dict[str, NDArray[np.float64]]]
     edges: dict[tuple[str, int], NDArray[np.float64]]
-    version: int = 1
+    params: dict[str, NDArray[np.float64]]
+    version: int = 2
 
 
 @dataclass(frozen=True)

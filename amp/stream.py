@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amp.constants import MAX_TOKENS, is_whole
 from amp.contract import REGISTRY
+from amp.errors import BadNode, BadValue, PortMismatch
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from amp.contract import NodeType
-    from amp.frozen import Place
+    from amp.errors import Place
     from amp.graph import Graph
 
 
@@ -22,8 +24,22 @@ class Operand:
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # array * stream is the stream's business
     graph: Graph
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        """`numpy.tanh(stream)` adds a node, and so does ``array * stream``."""
+        kind = _ufunc_node(ufunc.__name__)
+        if kind is None or method != "__call__" or options:
+            return NotImplemented
+        first = next(operand for operand in operands if isinstance(operand, Operand))
+        return first._with(kind, *operands)
+
+    def __bool__(self) -> bool:
+        raise PortMismatch(
+            "a stream has no truth value while its graph is built",
+            got=repr(self),
+            fix="use nodes.Function2, nodes.Clip or a gate",
+        )
 
     def _with(self, kind: NodeType, *operands: Any) -> Stream:
         result: Stream = self.graph.add(kind, *operands)
@@ -61,6 +77,19 @@ class Operand:
 
     def __abs__(self) -> Stream:
         return self._with(REGISTRY["Function"]("abs"), self)
+
+
+def _ufunc_node(name: str) -> NodeType | None:
+    """The node that computes what a NumPy function of that name does."""
+    if name in {"add", "multiply", "clip"}:
+        return REGISTRY[name.capitalize()]()
+    name = {"true_divide": "divide", "negative": "neg", "absolute": "abs"}.get(name, name)
+    for kind in ("Function", "Function2"):
+        try:
+            return REGISTRY[kind](name)
+        except BadNode:
+            continue
+    return None
 
 
 class Stream(Operand):
@@ -135,4 +164,17 @@ def edge(
     >>> amp.compile(g).latency
     {'out': 300}
     """
-    return Tapped(stream, delay, initial)
+    given: object = stream
+    if isinstance(given, Tapped):
+        raise PortMismatch(
+            "an edge has one set of metadata",
+            got="an edge of an edge",
+            fix="write delay= and initial= in one amp.edge(stream, ...)",
+        )
+    if not isinstance(given, Stream):
+        raise PortMismatch("an edge is one of a stream", got=repr(stream))
+    if not is_whole(delay, 0, MAX_TOKENS):
+        raise BadValue(
+            f"an edge's delay is a whole number of frames from 0 to {MAX_TOKENS}", got=repr(delay)
+        )
+    return Tapped(stream, int(delay), initial)

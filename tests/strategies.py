@@ -226,6 +226,17 @@ class _Maker:
                 self.keep(y)
         self.keep(y)
 
+    def join(self) -> None:
+        """A join of an independent kernel, a stream, and something late or wide made of it."""
+        x = self.stream(1)
+        late = self.add(nodes.Gain(), amp.edge(x, initial=1), gain=0.5)
+        wide = self.add(nodes.Mix(), *[self.add(nodes.Gain(), x, gain=i / 9) for i in range(9)])
+        alone = self.add(nodes.Sine(), self.pick(0.0, 440.0))
+        terms = [self.pick(late, wide), x, alone]
+        order = self.draw(st.permutations(range(3)))
+        kind = self.pick(nodes.Mix(), nodes.Clip())
+        self.keep(self.add(kind, *(terms[i] for i in order)))
+
     def other_rate(self) -> None:
         """A detour at another rate, or in pieces."""
         x: Any = self.tap(self.stream())
@@ -418,7 +429,7 @@ def cases(draw: st.DrawFn) -> Case:
     """A graph of some 5 to 100 nodes with two inputs and one output or more."""
     m = _Maker(draw)
     blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix]
-    blocks += [m.loop, m.ring, m.choir, m.chain, m.other_rate, m.slow_loop, m.arrange]
+    blocks += [m.loop, m.ring, m.choir, m.chain, m.other_rate, m.slow_loop, m.arrange, m.join]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}

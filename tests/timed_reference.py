@@ -318,6 +318,20 @@ def _tap(_: None, line: list[Array], frames: Array) -> Array:
     )
 
 
+def fifos_of(graph: Frozen) -> dict[tuple[int, int], Fifo]:
+    """Every edge with its initial tokens, by consumer and number there."""
+    fifos: dict[tuple[int, int], Fifo] = {}
+    columns = zip(graph.produced, graph.consumed, graph.history, strict=True)
+    for node in graph.nodes:
+        for i, edge in enumerate(node.edges):
+            made, read, history = map(int, next(columns))
+            silence = np.zeros((graph.batch, graph.nodes[edge.source].channels))
+            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history)
+            if edge.initial is not None:
+                fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
+    return fifos
+
+
 def run_reference(
     graph: Graph, inputs: Mapping[str, npt.ArrayLike], frames: int
 ) -> tuple[dict[str, Array], dict[str, int]]:
@@ -334,23 +348,10 @@ def run_reference(
         )
         for node in nodes
     ]
-    fifos: dict[tuple[int, int], Fifo] = {}
-    readers: list[list[Fifo]] = [[] for _ in nodes]
-    columns = zip(frozen.produced, frozen.consumed, frozen.history, strict=True)
-    for node in nodes:
-        for i, edge in enumerate(node.edges):
-            made, read, history = map(int, next(columns))
-            silence = np.zeros((graph.batch, nodes[edge.source].channels))
-            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history)
-            readers[edge.source].append(fifo)
-            if edge.initial is not None:
-                fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
-    outputs = {
-        node.name: np.zeros((graph.batch, node.channels, frames))
-        for node in nodes
-        if node.type.border == "output"
-    }
-
+    fifos = fifos_of(frozen)
+    readers = [[f for f in fifos.values() if f.edge.source == node.index] for node in nodes]
+    heard = [node for node in nodes if node.type.border == "output"]
+    outputs = {node.name: np.zeros((graph.batch, node.channels, frames)) for node in heard}
     fired = [0] * len(nodes)
 
     def fire(node: Node, clock: int) -> None:

@@ -124,6 +124,7 @@ class Clustering:
             if home is None:
                 if self._join(group, candidate, block):
                     home = candidate
+                    self._item_of.append(home)
             else:
                 self._merge(home, candidate, group, out, block)
         if home is None:
@@ -131,7 +132,7 @@ class Clustering:
             self._items += 1
             self._seat(group)
             out.append(home)
-        self._item_of.append(home)
+            self._item_of.append(home)
         self._precede(home, self._before(group, block), out)
 
     def _place_loop(self, inner: list[Item], loop: Loop, out: list[Item], block: int) -> None:
@@ -365,6 +366,10 @@ class Clustering:
         if a.wide or b.wide or mine != theirs:
             return "their lanes do not match one to one"
         if home.before >> other.index & 1 or other.before >> home.index & 1:
+            return "another kernel has to run in between"
+        both = 1 << home.index | 1 << other.index
+        needed = self._before(group, block) & ~both
+        if any(item.before & both for item in self._item_of if needed >> item.index & 1):
             return "another kernel has to run in between"
         groups = [*other.groups, *home.groups]
         if all(self._aligned(r, g, groups, block) for g in groups for r in g.reads):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Param, Trace
+from amp.contract import NodeType, Param, Trace
 from amp.errors import AmpError, BadNode
 from amp.graph import Edge
 from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
@@ -185,7 +186,7 @@ def _by_token(node: Node, outlet: int, result: Any) -> list[Any]:
 def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
     """What the node's ``forward`` returns; an error says which node it was."""
     try:
-        result = node.type.forward(b, *arguments)
+        result = _without_data(node.type).forward(b, *arguments)
     except AmpError as error:
         if error.where:
             raise
@@ -193,15 +194,74 @@ def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
             error.rule, expected=error.expected, got=error.got, where=str(node), fix=error.fix
         ) from error
     except Exception as error:
-        error.add_note(f"while tracing {node}")
-        raise
+        raise BadNode(
+            f"{node.kind}.forward is made of the operations of its first argument",
+            got=f"{type(error).__name__}: {error}",
+            where=str(node),
+            fix="write b.sin(x) and x * x, and b.select(condition, x, y) for a choice",
+        ) from error
     if missing := [name for name in b.states if name not in b.nexts]:
         raise BadNode(
             "forward sets the next value of each of its states",
             expected=f"b.next({missing[0].rpartition('.')[2]!r}, value)",
             where=str(node),
         )
+    _check_result(node, result)
     return result
+
+
+def _check_result(node: Node, result: Any) -> None:
+    """Refuse what ``forward`` returned unless it is a token for each outlet."""
+    outlets = len(type(node.type).outlets)
+    given = len(result) if isinstance(result, tuple) else int(result is not None)
+    if given != max(outlets, 1):
+        raise BadNode(
+            f"{node.kind}.forward returns a value for each outlet, as a tuple if there are several",
+            expected=str(outlets),
+            got=str(given),
+            where=str(node),
+        )
+    pending = [result]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list | tuple):
+            pending += value
+        elif not isinstance(value, int | float) and getattr(value, "type", "") != "f64":
+            raise BadNode(
+                f"{node.kind}.forward returns numbers that it made with its first argument",
+                got=repr(value),
+                where=str(node),
+                fix="b.select(condition, 1.0, 0.0) makes a number of a condition",
+            )
+
+
+class _Data:
+    """A param's place in a traced node: nodes that share the code differ in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _refuse(self, *_: object) -> Any:
+        raise BadNode(
+            "forward reads its params through its first argument, for nodes that share its code "
+            "differ in them",
+            got=f"self.{self._name}",
+            fix=f"write b.param({self._name!r})",
+        )
+
+    __float__ = __int__ = __index__ = __bool__ = __array__ = __iter__ = __len__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __getitem__ = _refuse
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __abs__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+
+
+def _without_data(kind: NodeType) -> NodeType:
+    """``kind`` as ``forward`` may see it."""
+    if not type(kind).params:
+        return kind
+    seen = copy.copy(kind)
+    vars(seen).update((name, _Data(name)) for name in type(kind).params)
+    return seen
 
 
 def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:

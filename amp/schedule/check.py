@@ -25,12 +25,13 @@ def check_schedule(plan: IPLS, graph: Frozen, paces: Paces) -> None:
     IllegalSchedule
         Its ``violations`` name node or edge, the rule, and the nearest mend.
     """
-    violations = [*_check_shape(plan), *_check_members(plan, graph)]
+    violations = []
     if plan.graph != graph.fingerprint:
         violations.append(
             f"it was made for another graph: fingerprint {plan.graph!r}, this graph has "
             f"{graph.fingerprint!r}; plan again"
         )
+    violations += [*_check_shape(plan), *_check_members(plan, graph)]
     if not violations:
         violations = _check_edges(plan, graph, paces)
     if violations:

@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 1 << 28
 WIDTHS = (1, 2, 4, 8, 16, 32)
 
 
-class Cohort(msgspec.Struct, frozen=True, omit_defaults=True):
+class Cohort(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Nodes of one type that run as one kernel, with ``width`` lanes at a time.
 
     Examples
@@ -33,7 +33,7 @@ class Cohort(msgspec.Struct, frozen=True, omit_defaults=True):
         msgspec.structs.force_setattr(self, "members", tuple(self.members))
 
 
-class Stage(msgspec.Struct, frozen=True, tag="stage"):
+class Stage(msgspec.Struct, frozen=True, tag="stage", forbid_unknown_fields=True):
     """Cohorts that do not wait for one another, and may run in parallel."""
 
     cohorts: tuple[Cohort, ...]
@@ -42,7 +42,7 @@ class Stage(msgspec.Struct, frozen=True, tag="stage"):
         msgspec.structs.force_setattr(self, "cohorts", tuple(self.cohorts))
 
 
-class Loop(msgspec.Struct, frozen=True, tag="loop"):
+class Loop(msgspec.Struct, frozen=True, tag="loop", forbid_unknown_fields=True):
     """Stages that are repeated in narrower blocks: a feedback path with fewer tokens than a block."""
 
     block: int
@@ -52,7 +52,7 @@ class Loop(msgspec.Struct, frozen=True, tag="loop"):
         msgspec.structs.force_setattr(self, "stages", tuple(self.stages))
 
 
-class IPLS(msgspec.Struct, frozen=True):
+class IPLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A schedule: one iteration runs every stage in order on ``block`` frames of the clock.
 
     Parameters
@@ -114,9 +114,18 @@ class IPLS(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         lines = [f"IPLS of block {self.block}"]
+        before: tuple[int, ...] = ()
         for number, stage, path in self.walk():
+            items = self.stages
+            for depth, at in enumerate(path[:-1], 1):
+                loop = items[at]
+                assert isinstance(loop, Loop)
+                if before[:depth] != path[:depth]:
+                    lines.append(f"{'  ' * depth}loop of block {loop.block}")
+                items = loop.stages
             words = [f"{c.type} x{len(c.members)} (width {c.width})" for c in stage.cohorts]
             lines.append(f"{'  ' * len(path)}stage {number}: {', '.join(words)}")
+            before = path
         return "\n".join(lines)
 
 

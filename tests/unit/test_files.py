@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from clocked import at_clock, channels_of
 
 import amp
 from amp import files, nodes
@@ -29,14 +30,11 @@ def around(sample: amp.NodeType) -> amp.Graph:
     given: dict[str, Any] = {}
     for inlet in kind.inlets:
         if inlet.name not in sample.given and inlet.default is None and not inlet.optional:
-            channels = inlet.channels or 1
-            if kind.__name__ == "MatrixMix":
-                channels = np.shape(sample.matrix)[1]  # type: ignore[attr-defined]
-            given[inlet.name] = g.input(f"in {inlet.name}", channels)
+            given[inlet.name] = g.input(f"in {inlet.name}", channels_of(sample, inlet))
     variadic = kind.inlets and kind.inlets[-1].variadic
     out = g.add(sample, *given.values()) if variadic else g.add(sample, **given)
     for i, stream in enumerate(out if isinstance(out, tuple) else (out,)):
-        g.output(f"out {i}", stream)
+        g.output(f"out {i}", at_clock(g, sample, stream))
     return g
 
 

@@ -69,7 +69,7 @@ BROKEN: list[tuple[Callable[[Any], object], type[AmpError], str]] = [
     (lambda s: s.one + s.foreign, PortMismatch, "a stream belongs to this graph"),
     (lambda s: s.add(nodes.Mix(), 3.0), PortMismatch, "'inputs' takes streams"),
     (lambda s: s.graph.output("o", s.foreign), PortMismatch, "a stream belongs to this graph"),
-    (lambda s: s.add(nodes.Mix(), amp.edge(3)), PortMismatch, "expected a stream"),  # type: ignore[arg-type]
+    (lambda s: s.add(nodes.Mix(), amp.edge(3)), PortMismatch, "an edge is one of a stream"),  # type: ignore[arg-type]
     # channels
     (lambda s: s.two + s.three, PortMismatch, "inlets have one number of channels, or 1"),
     (lambda s: s.add(nodes.Pan(), s.two), PortMismatch, "inlet 'input' takes 1 channel(s)"),
@@ -339,7 +339,7 @@ def arrays(**changed: Any) -> dict[str, Any]:
         ({}, True, "frames is a whole number"),
         ({"one": np.ones((1, 1, 5))}, None, r"expected: \(2, 1, frames\)"),
         ({"one": np.ones((2, 2, 5))}, None, r"expected: \(2, 1, frames\)"),
-        ({"one": np.ones(5)}, None, "reshape"),
+        ({"one": np.ones(5)}, None, "broadcast_to"),
         ({"one": 1.0}, None, r"has shape \(batch, channel, frame\)"),
         ({"one": np.ones((2, 1, 5), complex)}, None, "dtype complex128"),
         ({"one": np.full((2, 1, 5), "a")}, None, "dtype <U1"),

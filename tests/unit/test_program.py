@@ -223,7 +223,19 @@ def test_snapshots_of_other_graphs_are_refused(engine: str) -> None:
     program, other = compiled(engine), compiled(engine, filters(5))
     other.run({"x": X[..., :9]})
     program.run({"x": X[..., :9]})
-    wrong: list[Any] = [other.state(), dataclasses.replace(program.state(), version=2), None, {}]
+    good = program.state()
+    damaged: list[dict[str, Any]] = [
+        {"version": 1},
+        {"clock": -5},
+        {"clock": "a"},
+        {"clock": 1 << 62},
+        {"nodes": {}},
+        {"edges": {**good.edges, ("x", 9): np.zeros(1)}},
+        {"nodes": {name: {k: v[:, :0] for k, v in s.items()} for name, s in good.nodes.items()}},
+        {"params": {}},
+    ]
+    wrong: list[Any] = [other.state(), None, {}]
+    wrong += [dataclasses.replace(good, **change) for change in damaged]
     for state in wrong:
         with pytest.raises(BadState):
             program.restore(state)
