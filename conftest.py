@@ -12,7 +12,9 @@ pytest_collect_file = Sybil(
 ).pytest()
 
 # Helpers of tests: collecting them for doctests would import them, and define their node types, twice.
-collect_ignore = [f"tests/{name}.py" for name in ("bits", "clocked", "random_schedules", "strategies")]
+collect_ignore = [
+    f"tests/{name}.py" for name in ("bits", "clocked", "random_schedules", "strategies")
+]
 
 # Compiling takes longer than hypothesis expects of one example.
 settings.register_profile("amp", deadline=None)

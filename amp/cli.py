@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +49,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Signal-processing graphs as native code.",
 )
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal:
@@ -62,7 +65,7 @@ SchedulePath = Annotated[
     Path | None, typer.Option("--ipls", metavar="S.json", help="A schedule; else the KPN.")
 ]
 Threads = Annotated[int, typer.Option(min=1, max=256, help="Threads for a schedule's kernels.")]
-MaxMemory = Annotated[int, typer.Option(min=1, help="Most memory the graph may need [MiB].")]
+MaxMemory = Annotated[int, typer.Option(min=1, help="Most MiB of memory that the graph may need.")]
 DEFAULT_MEMORY = files.MAX_MEMORY >> 20
 
 
@@ -79,10 +82,11 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except AmpError as error:
-            err.print(f"[bold red]error:[/] [red]{escape(_printable(str(error)))}[/]")
+            err.print(f"[bold red]error:[/] [red]{escape(_printable(error.text()))}[/]")
             raise typer.Exit(FAILED) from None
         except OSError as error:
-            err.print(f"[bold red]error:[/] [red]{escape(_printable(str(error)))}[/]")
+            said = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+            err.print(f"[bold red]error:[/] [red]{escape(_printable(said))}[/]")
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             err.print("[yellow]stopped; no file is left half written[/]")
@@ -160,6 +164,8 @@ def _replacing(paths: list[Path]) -> Iterator[list[Path]]:
 
 
 def _write_text(path: Path, text: str) -> None:
+    if not path.parent.is_dir():
+        raise BadFile("a file is written to a directory that exists", got=str(path.parent))
     with _replacing([path]) as (fresh,):
         fresh.write_text(text, encoding="utf-8")
 
@@ -179,6 +185,8 @@ def _soundfile() -> Any:
 def _read_sound(path: Path, graph: Graph, node: Node) -> Array:
     """Samples for an input, ``(1, channel, frame)``."""
     soundfile = _soundfile()
+    if not path.is_file():
+        raise BadInput(f"the sound file of input {node.name!r} exists", got=str(path))
     try:
         samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (soundfile.LibsndfileError, TypeError) as error:
@@ -274,6 +282,12 @@ def _pairs(given: list[str], names: list[str], option: str, what: str) -> dict[s
     found: dict[str, Path] = {}
     for item in given:
         name, equals, path = item.partition("=")
+        if equals and name not in names and not Path(item).exists():
+            raise BadInput(
+                f"{option} names an {what} of the graph",
+                expected=", ".join(map(repr, names)) or "none",
+                got=repr(name),
+            )
         if not equals or name not in names:
             if len(names) != 1:
                 raise BadInput(
@@ -295,7 +309,66 @@ def _pairs(given: list[str], names: list[str], option: str, what: str) -> dict[s
     return found
 
 
+def _settings(given: list[str]) -> Iterator[tuple[str, float]]:
+    """Name and number of each ``--set``."""
+    for item in given:
+        name, _, value = item.partition("=")
+        try:
+            yield name, float(value)
+        except ValueError:
+            raise BadValue(
+                "--set gives a parameter a number", got=item, expected="--set cutoff=800"
+            ) from None
+
+
 # ---- commands
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(importlib.metadata.version("amp-dsp"))
+        raise typer.Exit
+
+
+@app.callback()
+@_guarded
+def start(
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import", metavar="MODULE", help="A module or file with node types of yours."
+        ),
+    ] = None,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    """Signal-processing graphs as native code."""
+    for name in modules or []:
+        _import(name)
+
+
+def _import(name: str) -> None:
+    """Run a module, or a file, that defines node types."""
+    path = Path(name)
+    if path.suffix == ".py":
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        return
+    sys.path.insert(0, "")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        raise BadValue(
+            "--import names a module that is installed or here, or a file that ends in .py",
+            got=str(missing),
+        ) from None
+    finally:
+        sys.path.remove("")
 
 
 @app.command()
@@ -304,11 +377,15 @@ def render(
     graph: GraphPath,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--in", metavar="[NAME=]X.wav", help="A sound file for an input."),
+        typer.Option(
+            "--in", metavar="[NAME=]X.wav", help="A sound file for an input; again for each."
+        ),
     ] = None,
     outputs: Annotated[
         list[str] | None,
-        typer.Option("--out", metavar="[NAME=]Y.wav", help="A sound file for an output."),
+        typer.Option(
+            "--out", metavar="[NAME=]Y.wav", help="A sound file for an output; again for each."
+        ),
     ] = None,
     ipls: SchedulePath = None,
     threads: Threads = 1,
@@ -316,9 +393,15 @@ def render(
         str | None, typer.Option(help="FLOAT, DOUBLE, PCM_16, PCM_24, ...; FLOAT for WAV.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.0, help="Length, if the graph has no inputs.")
+        float | None, typer.Option(min=0.0, help="Seconds, if the graph has no inputs.")
     ] = None,
-    tail: Annotated[float, typer.Option(min=0.0, help="Silence after the inputs [s].")] = 0.0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PARAM=X", help="A number for a parameter; again for each."),
+    ] = None,
+    tail: Annotated[
+        float, typer.Option(min=0.0, help="Seconds of silence after the inputs.")
+    ] = 0.0,
     max_memory: MaxMemory = DEFAULT_MEMORY,
 ) -> None:
     """Play sound files through a graph: from a fresh state, aligned with the inputs."""
@@ -347,6 +430,8 @@ def render(
         name: np.pad(a, ((0, 0), (0, 0), (0, frames - a.shape[2]))) for name, a in arrays.items()
     }
     program = compile_graph(g, schedule, threads=threads)
+    for name, value in _settings(settings or []):
+        program.set(name, value)
     begin = time.perf_counter()
     result = _render(program, arrays, frames)
     took = time.perf_counter() - begin
@@ -388,11 +473,12 @@ def plan(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="S.json", help="Where to save it.")
     ] = None,
+    max_memory: MaxMemory = DEFAULT_MEMORY,
 ) -> None:
     """Make a schedule (IPLS) for a graph; print it, or save it."""
     if width not in {1, 2, 4, 8, 16, 32}:
         raise BadValue("a width is one of 1, 2, 4, 8, 16, 32", got=str(width))
-    g = _read_graph(graph)
+    g = _read_graph(graph, max_memory)
     made = plan_graph(g, block=block, width=width)
     if output is None:
         out.print(escape(_printable(str(made))))
@@ -428,7 +514,7 @@ def inspect_graph(
         for name in cohort.members
     }
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    columns = ["node", "type", "reads", "channels", "start"]
+    columns = ["node", "type", "reads", "channels", "rate", "start"]
     columns += ["stage", "kernel"] if schedule else ["process"]
     for column in [*columns, "lanes", "width"]:
         left = column in {"node", "type", "reads"}
@@ -437,14 +523,15 @@ def inspect_graph(
         )
     for node in frozen.nodes[:rows]:
         row = [node.name, node.kind, _reads(node, frozen)]
-        row += [str(node.channels), str(pace[node.index].start)]
+        own = pace[node.index]
+        row += [str(node.channels), str(Fraction(own.firings, own.frames)), str(own.start)]
         row += [stage.get(node.name, "")] if schedule else []
         row += kernel.get(node.index, ["", "", ""])
         table.add_row(*(escape(_printable(cell)) for cell in row))
     need = files.memory_estimate(g, schedule.block if schedule else 64)
     out.print(
-        f"{len(frozen.nodes)} nodes, {len(frozen.source)} edges, batch {g.batch}; every node fires "
-        f"once a frame at {g.sample_rate:g} Hz; about {need / 2**20:.1f} MiB"
+        f"{len(frozen.nodes)} nodes, {len(frozen.source)} edges, batch {g.batch}, "
+        f"{g.sample_rate:g} Hz; rates are firings a frame; about {need / 2**20:.1f} MiB"
     )
     out.print(table, soft_wrap=False)
     if len(frozen.nodes) > rows:

@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 from amp.contract import REGISTRY, NodeType, Param, Trace
-from amp.errors import AmpError, BadFile, Deadlock, InconsistentRates, TooSlowCycle
+from amp.errors import AmpError, BadFile, Deadlock, InconsistentRates, Place, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import paces
@@ -352,7 +352,9 @@ class _Reader:
         self.params = params
         for i, node in enumerate(self.file.nodes):
             self.node, self.path = node, f"$.nodes[{i}]"
+            self.made.place = Place(f"{self.path} of the file", 0)
             self.add(i, node)
+        self.made.place = None
         for (source, outlet), loop in self.loops.items():
             loop.connect(self.streams[source][outlet])
         self.node, self.path = None, "$"

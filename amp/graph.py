@@ -45,6 +45,11 @@ class Graph:
     batch
         Number of independent copies of every stream.
 
+    Attributes
+    ----------
+    place
+        Where nodes come from that are not written in Python: a place in a file.
+
     Examples
     --------
     >>> from amp import nodes
@@ -69,6 +74,7 @@ class Graph:
         self._signatures: dict[tuple[object, ...], int] = {}
         self._params: list[tuple[Param, int, Inlet | None]] = []
         self._frozen: Frozen | None = None
+        self.place: Place | None = None
 
     def input(self, name: str, channels: int = 1) -> Stream:
         """A stream that ``run({name: array})`` supplies, ``(batch, channels, frames)``."""
@@ -139,7 +145,7 @@ class Graph:
         PortMismatch, BadValue, BadNode, BadGraph
             Naming the node and the caller's line.
         """
-        place = user_place()
+        place = self.place or user_place()
         if not isinstance(kind, NodeType):
             raise BadNode(
                 "Graph.add takes an instance of a node type",

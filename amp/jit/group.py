@@ -156,6 +156,7 @@ class Grouping:
         self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
+        self._classes = pace.classes()
         counts = [len(node.edges) for node in graph.nodes]
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -168,11 +169,12 @@ class Grouping:
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
         """Groups of members that share their code and their start."""
-        found: dict[tuple[int, Pace], list[Node]] = {}
+        found: dict[tuple[int, int], list[Node]] = {}
         for node in members:
-            found.setdefault((node.signature, self._pace[node.index]), []).append(node)
-        for (signature, pace), alike in found.items():
+            found.setdefault((node.signature, self._classes[node.index]), []).append(node)
+        for (signature, _), alike in found.items():
             first = alike[0]
+            pace = self._pace[first.index]
             wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
             for some in [[node] for node in alike] if wide else [alike]:
                 yield Group(

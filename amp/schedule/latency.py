@@ -59,12 +59,17 @@ class Paces:
     def __init__(self, graph: Frozen, firings: Ints, frames: Ints, offset: Ints) -> None:
         self._graph = graph
         self.firings, self.frames, self.offset = firings, frames, offset
-        self._list = list(
-            map(Pace._make, zip(firings.tolist(), frames.tolist(), offset.tolist(), strict=True))
-        )
 
     def __getitem__(self, node: int) -> Pace:
-        return self._list[node]
+        return Pace(int(self.firings[node]), int(self.frames[node]), int(self.offset[node]))
+
+    def classes(self) -> list[int]:
+        """A number for each node, the same for nodes of one pace."""
+        rows = np.stack([self.firings, self.frames, self.offset])
+        if (rows == rows[:, :1]).all():
+            return [0] * rows.shape[1]
+        found: list[int] = np.unique(rows, axis=1, return_inverse=True)[1].ravel().tolist()
+        return found
 
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
@@ -108,11 +113,14 @@ def paces(graph: Frozen) -> Paces:
         For a cycle whose delays exceed its tokens.
     """
     firings, frames = firing_rates(graph)
+    single = (graph.consumed == 1).all() and (graph.produced == 1).all()
+    forward = graph.source < graph.consumer
+    if single and not graph.delay.any() and not graph.processing.any():
+        if not forward[graph.tokens == 0].all():
+            _Solver(graph, firings, frames).order()
+        return Paces(graph, firings, frames, np.zeros(len(graph.nodes), np.int64))
     solver = _Solver(graph, firings, frames)
-    order = solver.order()
-    offset = [0] * len(graph.nodes)
-    if solver.multirate or graph.delay.any() or graph.processing.any():
-        offset = solver.solve(order)
+    offset = solver.solve(solver.order())
     return Paces(graph, firings, frames, np.array(offset, np.int64))
 
 
