@@ -44,7 +44,8 @@ docs: install  ## build the docs and run their notebooks; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 pytest: install  ## tests, doctests, and the code in README and docs
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest README.md docs  # the blocks of a page belong in one process
+	$(BIN)/pytest --numprocesses auto amp tests
 
 bench: $(VENV)/.peers  ## measure, beside the peers
 	$(BIN)/python -m benchmarks

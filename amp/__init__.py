@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amp import nodes, plot
-from amp.contract import Inlet, NodeType, Param
+from amp.contract import Inlet, NodeType, Param, Take
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
 from amp.pipeline import compile
@@ -19,6 +19,7 @@ __all__ = [
     "Param",
     "Stage",
     "Stream",
+    "Take",
     "compile",
     "edge",
     "graph_from_json",

@@ -9,7 +9,7 @@ import pytest
 
 import amp
 from amp import nodes
-from amp.errors import BadGraph, Deadlock, InconsistentRates, PortMismatch
+from amp.errors import Deadlock, InconsistentRates, PortMismatch
 from amp.schedule import paces
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_inconsistent_rates_say_the_equation() -> None:
 def test_outputs_are_at_the_clock(node: amp.NodeType) -> None:
     g = amp.Graph()
     g.output("out", g.add(node, g.input("x")))
-    with pytest.raises(InconsistentRates, match="one token per frame|as many tokens"):
+    with pytest.raises(InconsistentRates, match=r"one token per frame|as many tokens"):
         amp.compile(g)
 
 
@@ -118,19 +118,14 @@ def test_what_rearranges_says_what_it_cannot_take() -> None:
     assert (amp.compile(g).run({"x": given})["out"] == given[::-1, ::-1]).all()
 
 
-def test_a_plan_of_a_cycle_that_no_stage_can_begin_says_so() -> None:
-    """Every edge is short of a token that a frame needs, though the cycle is not."""
+def test_a_loop_of_slow_nodes_lasts_for_frames() -> None:
     g = amp.Graph()
     back = g.feedback()
     x = g.add(nodes.Downsample(3), g.input("x"))
     y = g.add(nodes.Add(), x, amp.edge(back, initial=1))
     back.connect(y)
     g.output("out", g.add(nodes.Hold(3), y))
-    try:
-        plan = amp.plan(g, 8)
-    except BadGraph as error:
-        assert "run it as a KPN" in str(error)
-    else:
-        ones = {"x": np.ones((1, 1, 30))}
-        want = amp.compile(g).run(ones)["out"]
-        assert (amp.compile(g, plan).run(ones)["out"] == want).all()
+    plan = amp.plan(g, 8)
+    ones = {"x": np.ones((1, 1, 30))}
+    want = amp.compile(g).run(ones)["out"]
+    assert (amp.compile(g, plan).run(ones)["out"] == want).all()
