@@ -75,13 +75,17 @@ class Operand:
     def __neg__(self) -> Stream:
         return self._with(REGISTRY["Function"]("neg"), self)
 
+    def clip(self, low: Any, high: Any, out: None = None) -> Stream:
+        """The stream held between two limits; `numpy.clip` calls it."""
+        return self._with(REGISTRY["Clip"](), self, low, high)
+
     def __abs__(self) -> Stream:
         return self._with(REGISTRY["Function"]("abs"), self)
 
 
 def _ufunc_node(name: str) -> NodeType | None:
     """The node that computes what a NumPy function of that name does."""
-    if name in {"add", "multiply", "clip"}:
+    if name in {"add", "multiply"}:
         return REGISTRY[name.capitalize()]()
     name = {"true_divide": "divide", "negative": "neg", "absolute": "abs"}.get(name, name)
     for kind in ("Function", "Function2"):

@@ -132,8 +132,8 @@ class _Emitter:
             values.emit(f if value.varies else b, value, named)
         for writer, planes in zip(writers, kernel.stores, strict=True):
             for plane, value in enumerate(planes):
-                writer(f, plane, values[value])
-        return [values[value] for value in kernel.nexts]
+                writer(f, plane, values.lanes(f, value))
+        return [values.lanes(f, value) for value in kernel.nexts]
 
     def _writer(self, b: ir.IRBuilder, port: int) -> Writer:
         summed = self.kernel.outlets[port].mode == "sum"

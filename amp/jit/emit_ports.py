@@ -49,7 +49,7 @@ class Ports:
                 self._move(b, "scatter", fn.words.outlet(port), (areas, outlet), count)
 
     def reader(self, b: ir.IRBuilder, port: int) -> Reader:
-        """How to load one plane of the current token."""
+        """How to load one plane of the current token: a vector, or one number if it is uniform."""
         fn, inlet = self._function, self._kernel.inlets[port]
         mode = inlet.mode
         if mode == "table":
@@ -80,7 +80,7 @@ class Ports:
             if mode == "aligned":
                 return fn.load(f, offset(f, starts[plane], fn.bytes(f, slot)))
             at = offset(f, starts[plane], f.mul(slot, last))
-            return fn.splat(f, f.load(at, typ=F64))
+            return f.load(at, typ=F64)
 
         return from_ring
 

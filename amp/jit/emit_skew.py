@@ -79,9 +79,9 @@ class _Skewed:
             b.icmp_signed("<", mine, fn.splat(b, fn.frames)),
         )
         for state, was, value in zip(self.states, old, self.kernel.nexts, strict=True):
-            new = values[value]
+            new = values.lanes(b, value)
             b.store(b.select(busy, new, was) if idle else new, state)
-        result = values[self.kernel.stores[0][0]]
+        result = values.lanes(b, self.kernel.stores[0][0])
         b.store(result, self.given)
         if ready:
             self._write(t, result)

@@ -117,6 +117,10 @@ class Sums:
             base = word(b, at, w.ENTRY_BASE, PTR)
             mask, stride = word(b, at, w.ENTRY_MASK), word(b, at, w.ENTRY_STRIDE)
 
+            def store(i: ir.Value, total: ir.Value) -> None:
+                slot = b.and_(b.add(fn.fired, i), mask)
+                b.store(total, offset(b, base, b.mul(slot, stride)))
+
             def each_frame(i: ir.Value) -> None:
                 mine = offset(b, start, b.add(b.mul(i, row), b.mul(lane, integer(8))))
                 step = b.mul(lanes, integer(8))
@@ -128,9 +132,21 @@ class Sums:
                     half = len(terms) // 2
                     pairs = zip(terms[:half], terms[half:], strict=True)
                     terms = [b.fadd(x, y) for x, y in pairs]
-                slot = b.and_(b.add(fn.fired, i), mask)
-                b.store(terms[0], offset(b, base, b.mul(slot, stride)))
+                store(i, terms[0])
 
-            loop(b, fn.frames, "fold", each_frame)
+            def each_row(i: ir.Value) -> None:
+                kind = ir.VectorType(F64, w.SUM_ORDER)
+                row_ = b.load(offset(b, start, b.mul(i, row)), typ=kind, align=8 * w.SUM_ORDER)
+                half = w.SUM_ORDER // 2
+                while half:
+                    low = b.shuffle_vector(row_, row_, picked(list(range(half))))
+                    high = b.shuffle_vector(row_, row_, picked(list(range(half, 2 * half))))
+                    row_, half = b.fadd(low, high), half // 2
+                store(i, b.extract_element(row_, integer(0)))
+
+            # the eight accumulators of a term of one lane are one vector
+            single = b.icmp_signed("==", lanes, integer(1))
+            loop(b, b.select(single, fn.frames, integer(0)), "row", each_row)
+            loop(b, b.select(single, integer(0), fn.frames), "fold", each_frame)
 
         loop(b, lanes, "lane", each_lane)

@@ -23,17 +23,21 @@ class Values:
     def __init__(self, function: KernelFunction) -> None:
         self._function, self._kernel = function, function.kernel
         self._made: dict[int, Any] = {}
+        self._same: dict[int, ir.Value] = {}  # values that are one number for all lanes
         self._lines: list[tuple[ir.Value, ir.Value]] = []  # base and mask
         self.readers: list[Reader] = []
         """How to load a token, by in port; set before a value is emitted."""
 
-    def __getitem__(self, value: Value) -> ir.Value:
+    def lanes(self, b: ir.IRBuilder, value: Value) -> Any:
+        """A value in every lane."""
+        if value.index not in self._made:
+            self._made[value.index] = self._function.splat(b, self._same[value.index])
         return self._made[value.index]
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
         """Find the delay lines of this tile."""
         fn = self._function
-        self._made = {}
+        self._made, self._same = {}, {}
         self._lines = []
         for i in range(len(self._kernel.lines)):
             line = fn.words.line(i)
@@ -43,11 +47,39 @@ class Values:
 
     def emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> None:
         """Emit ``value``, whose operands have been; ``states`` is what each state holds."""
-        self._made[value.index] = self._emit(b, value, states)
+        same = self._emit_same(b, value)
+        if same is None:
+            self._made[value.index] = self._emit(b, value, states)
+        else:
+            self._same[value.index] = same
+
+    def _emit_same(self, b: ir.IRBuilder, value: Value) -> ir.Value | None:
+        """``value`` as one number, if it is a uniform token or a comparison of such and constants:
+        a choice by it is then a branch and no blend."""
+        fn = self._function
+        if fn.width == 1 or self._kernel.skewed:
+            return None
+        if value.op == "inlet":
+            attribute: Any = value.attribute
+            uniform = self._kernel.inlets[attribute[0]].mode == "uniform"
+            return self.readers[attribute[0]](b, attribute[1]) if uniform else None
+        if value.op in COMPARISONS and any(v.index in self._same for v in value.operands):
+            numbers = [self._number(v) for v in value.operands]
+            if None not in numbers:
+                return b.fcmp_ordered(COMPARISONS[value.op], *numbers)
+        return None
+
+    def _number(self, value: Value) -> ir.Value | None:
+        if value.op == "const":
+            return ir.Constant(F64, value.attribute)
+        return self._same.get(value.index)
 
     def _emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> Any:
         fn = self._function
-        operands = [self._made[v.index] for v in value.operands]
+        if value.op == "select" and value.operands[0].index in self._same:
+            condition, *others = value.operands
+            return b.select(self._same[condition.index], *(self.lanes(b, v) for v in others))
+        operands = [self.lanes(b, v) for v in value.operands]
         attribute: Any = value.attribute
         match value.op:
             case "const" | "iconst":
@@ -101,6 +133,13 @@ def _pick(compare: str) -> Callable[..., ir.Value]:
     return lambda _, b, x, y: b.select(b.fcmp_ordered(compare, x, y), x, y)
 
 
+COMPARISONS = {"lt": "<", "le": "<=", "eq": "=="}
+
+
+def _compare(sign: str) -> Callable[..., ir.Value]:
+    return lambda _, b, x, y: b.fcmp_ordered(sign, x, y)
+
+
 PURE: dict[str, Callable[..., ir.Value]] = {
     "add": lambda e, b, x, y: b.fadd(x, y),
     "sub": lambda e, b, x, y: b.fsub(x, y),
@@ -113,9 +152,7 @@ PURE: dict[str, Callable[..., ir.Value]] = {
     "max": _pick(">"),
     "floor": lambda e, b, x: e.intrinsic(b, "floor", F64, x),
     "sqrt": lambda e, b, x: e.intrinsic(b, "sqrt", F64, x),
-    "lt": lambda e, b, x, y: b.fcmp_ordered("<", x, y),
-    "le": lambda e, b, x, y: b.fcmp_ordered("<=", x, y),
-    "eq": lambda e, b, x, y: b.fcmp_ordered("==", x, y),
+    **{op: _compare(sign) for op, sign in COMPARISONS.items()},
     "and": lambda e, b, x, y: b.and_(x, y),
     "or": lambda e, b, x, y: b.or_(x, y),
     "not": lambda e, b, x: b.xor(x, e.constant(I1, 1)),
