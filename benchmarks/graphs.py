@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 
+from benchmarks import delay_network as network
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
 from benchmarks.rows import BASELINE
 from benchmarks.voices import SAMPLE_RATE, Voices
@@ -63,6 +64,25 @@ def cascade(sections: Array, batch: int) -> Any:
     for b0, b1, b2, a1, a2 in sections.tolist():
         stream = graph.add(nodes.Biquad(), stream, b0=b0, b1=b1, b2=b2, a1=a1, a2=a2)
     graph.output("out", stream)
+    return graph
+
+
+def delay_network() -> Any:
+    """W3: input `x`, output `out` in stereo."""
+    amp, nodes = load()
+    count = len(network.LENGTHS)
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    x = graph.input("x")
+    backs = [graph.feedback() for _ in range(count)]
+    lines = [
+        graph.add(nodes.OnePole(), amp.edge(back, initial=length), cutoff=network.CUTOFF)
+        for back, length in zip(backs, network.LENGTHS, strict=True)
+    ]
+    mean = graph.add(nodes.Gain(), graph.add(nodes.Mix(), *lines), gain=2 / count)
+    for back, line in zip(backs, lines, strict=True):
+        back.connect(x + graph.add(nodes.Gain(), line - mean, gain=network.GAIN))
+    sides = [graph.add(nodes.Mix(), *lines[side::2]) for side in (0, 1)]
+    graph.output("out", graph.add(nodes.Concat(), *sides))
     return graph
 
 

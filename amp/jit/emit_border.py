@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llvmlite import ir
 
 from amp.jit import words as w
-from amp.jit.llvm import F64, I64, PTR, VOID, integer, loop, offset, transposed, word
+from amp.jit.llvm import F64, I64, PTR, VOID, integer, loop, offset, smaller, transposed, word
 
 if TYPE_CHECKING:
     from amp.ir import Kernel
@@ -76,7 +76,7 @@ class _Move:
             full = b.icmp_signed("==", self.count, integer(self.width))
             done = self.squares(entries, full)
             done = self.rows(entries, full, done)
-        loop(b, self.count, "lane", lambda lane: self.one_lane(lane, done))
+        loop(b, self.count, "lane", lambda lane: self.one_lane(lane, done, self.vectors))
         b.ret_void()
 
     def entry(self, lane: ir.Value) -> Entry:
@@ -88,21 +88,44 @@ class _Move:
         return offset(self.b, self.area, self.b.mul(i, integer(8 * self.width)))
 
     def squares(self, entries: list[Entry], full: ir.Value) -> ir.Value:
-        """Transpose squares of frames and lanes in registers where every lane of the tile lies frame
-        by frame, as the caller's arrays do; the number of frames moved."""
+        """Transpose squares of frames and lanes in registers where every lane lies frame by frame, as
+        the caller's arrays do; the number of vectors moved: all or none."""
         b, size = self.b, min(self.width, 8)
         if size < 4:
             return integer(0)
         flat = b.and_(full, b.icmp_signed("==", self.step, integer(1)))
         for entry in entries:
-            flat = b.and_(flat, b.icmp_signed("==", entry.mask, integer(-1)))
             flat = b.and_(flat, b.icmp_signed("==", entry.stride, integer(8)))
-        starts = [entry.at(b, b.sub(self.number, entry.tokens)) for entry in entries]
-        count = b.select(flat, b.sdiv(self.vectors, integer(size)), integer(0))
+        count = b.select(flat, self.vectors, integer(0))
+        before = b.block
+        head, inside, after = (b.append_basic_block(f"piece.{p}") for p in ("head", "do", "end"))
+        b.branch(head)
+        b.position_at_end(head)
+        done = b.phi(I64, "done")
+        done.add_incoming(integer(0), before)
+        b.cbranch(b.icmp_signed("<", done, count), inside, after)
+        b.position_at_end(inside)
+        moved = b.add(done, self.piece(entries, done))
+        done.add_incoming(moved, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        return count
+
+    def piece(self, entries: list[Entry], done: ir.Value) -> ir.Value:
+        """Move vectors from ``done`` on, until the ring of some lane ends; how many."""
+        b, size = self.b, min(self.width, 8)
+        count = b.sub(self.vectors, done)
+        starts = []
+        for entry in entries:
+            first = b.add(b.sub(self.number, entry.tokens), done)
+            starts.append(entry.at(b, first))
+            left = b.add(b.sub(entry.mask, b.and_(first, entry.mask)), integer(1))
+            endless = b.icmp_signed("<", entry.mask, integer(0))
+            count = smaller(b, b.select(endless, count, left), count)
 
         def each_square(i: ir.Value) -> None:
             frame = b.mul(i, integer(size))
-            rows = [self.vector(b.add(frame, integer(f))) for f in range(size)]
+            rows = [self.vector(b.add(b.add(done, frame), integer(f))) for f in range(size)]
             for first in range(0, self.width, size):
                 along = [
                     offset(b, start, b.mul(frame, integer(8)))
@@ -114,8 +137,12 @@ class _Move:
                 else:
                     _move_square(b, across, along)
 
-        loop(b, count, "square", each_square)
-        return b.mul(count, integer(size))
+        squares = b.sdiv(count, integer(size))
+        loop(b, squares, "square", each_square)
+        rest = b.add(done, b.mul(squares, integer(size)))
+        end = b.add(done, count)
+        loop(b, integer(self.width), "rest", lambda lane: self.one_lane(lane, rest, end))
+        return count
 
     def rows(self, entries: list[Entry], full: ir.Value, done: ir.Value) -> ir.Value:
         """Move frame by frame where every lane lies in a ring of one shape, so that all share the
@@ -137,16 +164,17 @@ class _Move:
         loop(b, count, "row", each_frame)
         return b.add(done, count)
 
-    def one_lane(self, lane: ir.Value, done: ir.Value) -> None:
+    def one_lane(self, lane: ir.Value, begin: ir.Value, end: ir.Value) -> None:
+        """Move one lane of the vectors from ``begin`` to ``end``."""
         b, entry = self.b, self.entry(lane)
         first = b.sub(self.number, entry.tokens)
 
         def each_frame(i: ir.Value) -> None:
-            i = b.add(i, done)
+            i = b.add(i, begin)
             inside = offset(b, self.vector(i), b.mul(lane, integer(8)))
             self.move_one(entry.at(b, b.add(first, b.mul(i, self.step))), inside)
 
-        loop(b, b.sub(self.vectors, done), "frame", each_frame)
+        loop(b, b.sub(end, begin), "frame", each_frame)
 
     def move_one(self, outside: ir.Value, inside: ir.Value) -> None:
         """One token, between its ring and its place in the area."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llvmlite import ir
+
 from amp.jit import words as w
-from amp.jit.emit_border import MOVE_TYPE, symbol
+from amp.jit.emit_border import MOVE_TYPE, read_entry, symbol
 from amp.jit.llvm import F64, PTR, function_named, integer, offset, smaller, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from llvmlite import ir
 
     from amp.ir import InPort, OutPort
     from amp.jit.kernel_function import KernelFunction
@@ -22,18 +22,24 @@ if TYPE_CHECKING:
     """Stores one plane of the current token."""
 
 
+DIRECT = 2
+"""Most lanes of a tile that are read where they lie."""
+
+
 class Ports:
     """The in ports, rings and tables of one tile of a kernel."""
 
     def __init__(self, function: KernelFunction) -> None:
         self._function, self._kernel = function, function.kernel
+        # few lanes are read where they lie: moving them first costs more than their addresses
+        self._moves = function.width > DIRECT or bool(function.kernel.archetype)
         self.areas: dict[tuple[str, int], list[ir.Value]] = {}
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
         """Turn one tile of every table that is read into lanes."""
         self.areas = self._scratch_areas(b)
         for port, inlet in enumerate(self._kernel.inlets):
-            if inlet.mode == "table":
+            if inlet.mode == "table" and self._moves:
                 first = self._function.words.inlet(port)
                 width = integer(self._function.width)
                 self._move(b, "gather", first, (self.areas["in", port], inlet), width)
@@ -52,6 +58,8 @@ class Ports:
         """How to load one plane of the current token: a vector, or one number if it is uniform."""
         fn, inlet = self._function, self._kernel.inlets[port]
         mode = inlet.mode
+        if mode == "table" and not self._moves:
+            return self._direct(b, port)
         if mode == "table":
             areas = self.areas["in", port]
 
@@ -83,6 +91,36 @@ class Ports:
             return f.load(at, typ=F64)
 
         return from_ring
+
+    def _direct(self, b: ir.IRBuilder, port: int) -> Reader:
+        """How to load one plane from where each lane lies."""
+        fn, inlet = self._function, self._kernel.inlets[port]
+        table = word(b, fn.args, fn.words.inlet(port) + w.TABLE, PTR)
+        entries = []
+        for plane in range(inlet.planes):
+            tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
+            first = offset(b, table, b.mul(tile, integer(8 * w.ENTRY_WORDS * fn.width)))
+            entries.append(
+                [
+                    read_entry(b, offset(b, first, integer(8 * w.ENTRY_WORDS * lane)))
+                    for lane in range(fn.width)
+                ]
+            )
+
+        def from_lanes(f: ir.IRBuilder, number: int) -> ir.Value:
+            token, plane = divmod(number, inlet.planes)
+            k = _token(f, fn.k, inlet.step, token)
+            lanes = [
+                f.load(entry.at(f, f.sub(k, entry.tokens)), typ=F64) for entry in entries[plane]
+            ]
+            if fn.width == 1:
+                return lanes[0]
+            row: ir.Value = ir.Constant(fn.vector(F64), ir.Undefined)
+            for lane, value in enumerate(lanes):
+                row = f.insert_element(row, value, integer(lane))
+            return row
+
+        return from_lanes
 
     def writer(self, b: ir.IRBuilder, port: int) -> Writer:
         """How to store one plane of the current token, in a ring or for `end_tile`."""

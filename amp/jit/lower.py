@@ -91,15 +91,32 @@ class _Lowering:
     def _make_rings(self) -> None:
         """A ring for each outlet that someone reads from memory, large enough for its readers."""
         initial: dict[tuple[int, int], list[NDArray[np.float64]]] = defaultdict(list)
+        apart = self._read_apart()
         for (number, outlet, class_), frames in self._needs(initial).items():
             group = self.clustering.groups[number]
             lanes = (1 if group.collapsed else group.slots) * self.batch * group.parts
-            width = tile_width(lanes, group.width)
+            width = 1 if (number, outlet) in apart else tile_width(lanes, group.width)
             self.ring_of[number, outlet, class_] = len(self.rings)
             self.rings.append(Ring(group.planes, lanes, width, 1 << (frames - 1).bit_length()))
         for (source, outlet), classes in initial.items():
             for class_, tokens in enumerate(classes):
                 self._put_tokens(source, outlet, class_, tokens)
+
+    def _read_apart(self) -> set[tuple[int, int]]:
+        """Outlets whose lanes are read at different times, by delays of their own: each lane lies
+        frame by frame then, so that a cache line holds what is read together. What a kernel reads
+        of its own is left as it is, to be read in the frame it is written in."""
+        apart: set[tuple[int, int]] = set()
+        own: set[tuple[int, int]] = set()
+        for group in self.clustering.groups:
+            for read in group.reads:
+                numbers = self.clustering.group_of[read.source].tolist()
+                outlets = set(zip(numbers, read.outlet.tolist(), strict=True))
+                if any(self.cluster_of[n] == self.cluster_of[group.number] for n in set(numbers)):
+                    own |= outlets
+                elif not group.wide and (read.tokens != read.tokens[0]).any():
+                    apart |= outlets
+        return apart - own
 
     def _needs(
         self, initial: dict[tuple[int, int], list[NDArray[np.float64]]]
@@ -193,7 +210,7 @@ class _Lowering:
             if group.first.type.border == "input":
                 sources.append(("port", len(ins), 0))
                 ins.append(_border_input(group, 1 if head.skewed else lanes, i))
-            parts[i] = Part(group, sources, self._bind_outs(group, i))
+            parts[i] = Part(group, sources, self._bind_outs(group, i, width))
         key = (tuple(order), *(part.key(ins) for part in parts.values()))
         code = self.traced.get(key)
         if code is None:
@@ -292,15 +309,20 @@ class _Lowering:
         same = source.lanes == lanes and source.width == width
         return "aligned" if same and (lane == np.arange(lanes)).all() else "table"
 
-    def _bind_outs(self, group: Group, position: int) -> list[tuple[int, OutBinding]]:
+    def _bind_outs(self, group: Group, position: int, width: int) -> list[tuple[int, OutBinding]]:
         node = group.first
         if node.type.border == "output":
             return [(0, OutBinding("table", -1, "output", position))]
         mode = "sum" if group.wide else "ring"
         if group.archetype or group.spread > 1:
             mode = "table"
+
+        def mode_of(ring: int) -> str:
+            fits = self.rings[ring].width == width
+            return mode if mode != "ring" or fits or group.skewed else "table"
+
         return [
-            (outlet, OutBinding(mode, ring))
+            (outlet, OutBinding(mode_of(ring), ring))
             for outlet in range(len(type(node.type).outlets))
             for class_ in range(1 + max(self.classes.values(), default=0))
             if (ring := self.ring_of.get((group.number, outlet, class_), -1)) >= 0

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks import delay_network as network
+
 if TYPE_CHECKING:
     from benchmarks.harness import Array
     from benchmarks.voices import Voices
@@ -53,6 +55,23 @@ def cascade(sections: Array, batch: int) -> str:
     """W2: the sections in series on every input."""
     chain = " : ".join(f"biquad({_numbers(row)})" for row in sections)
     return f"{BIQUAD}\nprocess = par(i, {batch}, {chain});\n"
+
+
+def delay_network() -> str:
+    """W3: the lines, the reflection and the taps; what is common to both uses is computed once."""
+    lines = ", ".join(str(length) for length in network.LENGTHS)
+    return f"""
+N = {network.COUNT};
+take(i, l) = select(i, l) with {{ select(0, (x, xs)) = x; select(0, x) = x; select(i, (x, xs)) = select(i - 1, xs); }};
+length(i) = take(i, ({lines}));
+damp = step ~ _ : !, _ with {{ step(s, x) = s + {2 * network.coefficient()!r}*(x - s), s + {network.coefficient()!r}*(x - s); }};
+bus = par(i, N, _);
+reflect = bus <: (bus, (bus :> *(2.0/N) <: bus)) : route(2*N, 2*N, par(i, N, (i + 1, 2*i + 1)), par(i, N, (N + i + 1, 2*i + 2))) : par(i, N, -);
+back = par(i, N, @(length(i) - 1) : damp) : reflect : par(i, N, *({network.GAIN!r}));
+enter = route(2*N, 2*N, par(i, N, (i + 1, 2*i + 1)), par(i, N, (N + i + 1, 2*i + 2))) : par(i, N, +);
+process = _ <: bus : (enter ~ back) : par(i, N, @(length(i)) : damp)
+  : route(N, N, par(i, N, (i + 1, (i % 2)*(N/2) + int(i/2) + 1))) : ((par(i, N/2, _) :> _), (par(i, N/2, _) :> _));
+"""
 
 
 def chain(gains: Array, offset: float) -> str:
