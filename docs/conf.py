@@ -33,7 +33,7 @@ NODE_TYPES = "<!-- node types -->"
 PUBLIC_NAMES = "<!-- public names -->"
 """Where pages of ``reference/`` get an entry for each thing there is."""
 
-ELSEWHERE = {"IPLS", "Cohort", "Loop", "Stage", "plan", "Inlet", "NodeType"}
+ELSEWHERE = {"IPLS", "Cohort", "Loop", "Stage", "plan", "Inlet", "NodeType", "Take"}
 """Public names that have a page of their own."""
 
 
