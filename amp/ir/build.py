@@ -154,6 +154,7 @@ class Kernel:
     ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
     no values: that prebuilt function turns the planes of its in port into those of its out port.
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
+    A kernel ``across`` time remembers nothing: its frames are computed side by side.
     """
 
     values: tuple[Value, ...]
@@ -166,6 +167,7 @@ class Kernel:
     stores: tuple[tuple[Value, ...], ...]
     archetype: str = ""
     skewed: bool = False
+    across: bool = False
 
     @property
     def roots(self) -> tuple[Value, ...]:

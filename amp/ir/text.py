@@ -35,6 +35,7 @@ def print_kernel(kernel: Kernel) -> str:
     """
     lines = [f"archetype {kernel.archetype}"] if kernel.archetype else []
     lines += ["skewed"] if kernel.skewed else []
+    lines += ["across"] if kernel.across else []
     lines += [f"in {i} {_port_words(port)}" for i, port in enumerate(kernel.inlets)]
     lines += [f"out {i} {_port_words(port)}" for i, port in enumerate(kernel.outlets)]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
@@ -120,7 +121,7 @@ class _Reader:
         self.lines: list[str] = []
         self.nexts: list[Value] = []
         self.stores: dict[int, list[Value]] = {}
-        self.archetype, self.skewed = "", False
+        self.archetype, self.skewed, self.across = "", False, False
 
     def declare(self, words: list[str]) -> bool:
         """Read a line that says what the kernel has."""
@@ -129,6 +130,8 @@ class _Reader:
                 self.archetype = name
             case ["skewed"]:
                 self.skewed = True
+            case ["across"]:
+                self.across = True
             case ["in", _, mode, planes, *rate]:
                 self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
             case ["out", _, mode, planes, *rate]:
@@ -173,4 +176,5 @@ class _Reader:
             tuple(tuple(self.stores.get(port, ())) for port in range(len(self.outlets))),
             self.archetype,
             self.skewed,
+            self.across,
         )

@@ -96,6 +96,10 @@ def _verify_ports(kernel: Kernel) -> None:
         or any(value.op == "clock" for value in kernel.values)
     ):
         raise BadIR("a skewed kernel has one lane in, one value out, no lines and no clock")
+    if kernel.across and (
+        kernel.states or kernel.lines or any(port.step != 1 or port.mode == "sum" for port in ports)
+    ):
+        raise BadIR("a kernel across time has no memory, no sums, and rates of 1")
     if len(kernel.stores) != len(kernel.outlets):
         raise BadIR("each out port has its stores", got=f"{len(kernel.stores)} stores")
     for outlet, planes in zip(kernel.outlets, kernel.stores, strict=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from amp.jit import words as w
+from amp.jit.emit_across import emit_across
 from amp.jit.emit_ports import Ports
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
@@ -65,6 +66,9 @@ class _Emitter:
         self.function.tile = tile
         if self.kernel.skewed:
             emit_skewed(self.function, self.values, b)
+            return
+        if self.kernel.across:
+            emit_across(self.function, b)
             return
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)

@@ -42,7 +42,7 @@ def read_entry(b: ir.IRBuilder, at: ir.Value) -> Entry:
 
 def moves(kernel: Kernel) -> list[str]:
     """Which of ``gather`` and ``scatter`` the emitted ``kernel`` calls."""
-    if kernel.skewed:
+    if kernel.skewed or kernel.across:
         return []
     modes = {
         "gather": [port.mode for port in kernel.inlets],

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Values:
     """What the values of one tile of a kernel have become."""
 
-    def __init__(self, function: KernelFunction) -> None:
-        self._function, self._kernel = function, function.kernel
+    def __init__(self, function: KernelFunction, *, across: bool = False) -> None:
+        self.function = function
+        self._kernel, self._across = function.kernel, across
         self._made: dict[int, Any] = {}
         self._same: dict[int, ir.Value] = {}  # values that are one number for all lanes
         self._lines: list[tuple[ir.Value, ir.Value]] = []  # base and mask
@@ -31,12 +32,12 @@ class Values:
     def lanes(self, b: ir.IRBuilder, value: Value) -> Any:
         """A value in every lane."""
         if value.index not in self._made:
-            self._made[value.index] = self._function.splat(b, self._same[value.index])
+            self._made[value.index] = self.function.splat(b, self._same[value.index])
         return self._made[value.index]
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
         """Find the delay lines of this tile."""
-        fn = self._function
+        fn = self.function
         self._made, self._same = {}, {}
         self._lines = []
         for i in range(len(self._kernel.lines)):
@@ -56,8 +57,8 @@ class Values:
     def _emit_same(self, b: ir.IRBuilder, value: Value) -> ir.Value | None:
         """``value`` as one number, if it is a uniform token or a comparison of such and constants:
         a choice by it is then a branch and no blend."""
-        fn = self._function
-        if fn.width == 1 or self._kernel.skewed:
+        fn = self.function
+        if fn.width == 1 or self._kernel.skewed or self._across:
             return None
         if value.op == "inlet":
             attribute: Any = value.attribute
@@ -75,7 +76,7 @@ class Values:
         return self._same.get(value.index)
 
     def _emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> Any:
-        fn = self._function
+        fn = self.function
         if value.op == "select" and value.operands[0].index in self._same:
             condition, *others = value.operands
             return b.select(self._same[condition.index], *(self.lanes(b, v) for v in others))
@@ -92,7 +93,8 @@ class Values:
             case "state" | "istate":
                 return states[attribute]
             case "clock":
-                return fn.splat(b, fn.k)
+                clock = fn.splat(b, fn.k)
+                return b.add(clock, fn.iota()) if self._across else clock
             case "line":
                 return self._line(b, attribute, operands[0])
             case "tap":
@@ -100,13 +102,15 @@ class Values:
         return PURE[value.op](fn, b, *operands)
 
     def _param(self, b: ir.IRBuilder, name: str, kind: ir.Type) -> ir.Value:
-        fn = self._function
+        fn = self.function
         names = [slot for slot, _ in self._kernel.params]
         row = b.add(b.mul(fn.tile, integer(len(names))), integer(names.index(name)))
+        if self._across:  # the vector is one lane's
+            return fn.splat(b, b.load(offset(b, fn.params, b.mul(row, integer(8))), typ=kind))
         return fn.load(b, offset(b, fn.params, fn.bytes(b, row)), kind)
 
     def _line(self, f: ir.IRBuilder, name: str, value: ir.Value) -> tuple[ir.Value, ir.Value]:
-        fn = self._function
+        fn = self.function
         base, mask = self._lines[self._kernel.lines.index(name)]
         f.store(value, offset(f, base, fn.bytes(f, f.and_(fn.k, mask))), align=fn.align)
         return base, mask
@@ -114,7 +118,7 @@ class Values:
     def _tap(
         self, f: ir.IRBuilder, line: tuple[ir.Value, ir.Value], frames: ir.Value, source: Value
     ) -> ir.Value:
-        fn, (base, mask) = self._function, line
+        fn, (base, mask) = self.function, line
         if source.op == "iconst" or fn.width == 1:
             constant: Any = source.attribute
             back = integer(constant) if source.op == "iconst" else frames
@@ -130,7 +134,12 @@ class Values:
 
 
 def _pick(compare: str) -> Callable[..., ir.Value]:
-    return lambda _, b, x, y: b.select(b.fcmp_ordered(compare, x, y), x, y)
+    def pick(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        if x is y:  # LLVM would drop the choice, which makes a denormal zero
+            return e.intrinsic(b, "canonicalize", F64, x)
+        return b.select(b.fcmp_ordered(compare, x, y), x, y)
+
+    return pick
 
 
 COMPARISONS = {"lt": "<", "le": "<=", "eq": "=="}

@@ -68,6 +68,7 @@ class Group:
     takes: list[Take] = field(default_factory=list)
     archetype: str = ""
     skewed: bool = False
+    across: bool = False  # its kernel works across time
 
     @property
     def first(self) -> Node:

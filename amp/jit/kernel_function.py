@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
@@ -46,6 +47,12 @@ class KernelFunction:
         self.states = word(b, self.args, w.STATES, PTR)
         self.scratch = word(b, self.args, w.SCRATCH, PTR)
         self.lanes = word(b, self.args, w.LANES)
+
+    def with_width(self, width: int) -> KernelFunction:
+        """The same function, for vectors of another width."""
+        other = copy.copy(self)
+        other.width, other.align = width, 8
+        return other
 
     def vector(self, scalar: ir.Type) -> ir.Type:
         """``width`` lanes of ``scalar``."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.jit.group import NarrowLoop
+from amp.jit.emit_across import FRAMES
+from amp.jit.group import Cluster, NarrowLoop
 from amp.jit.lowered import (
     SILENCE,
     Call,
@@ -23,7 +24,7 @@ from amp.jit.lowered import (
     Ring,
     tile_width,
 )
-from amp.jit.trace import Part, trace_kernel
+from amp.jit.trace import Part, trace_alone, trace_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from amp.contract import Take
     from amp.graph import Edge
     from amp.jit.cluster import Clustering
-    from amp.jit.group import Cluster, Group, Item, Read
+    from amp.jit.group import Group, Item, Read
     from amp.jit.lowered import Step
 
     Ints = NDArray[np.int64]
+
+
+ACROSS = 4
+"""Most lanes of a kernel that works across time: with more, lanes fill a vector."""
 
 
 def lower(
@@ -53,10 +58,13 @@ class _Lowering:
         self.ring_of: dict[tuple[int, int, int], int] = {}  # group, outlet, initial class
         self.traced: dict[tuple[object, ...], Code] = {}
         self.cluster_of: dict[int, int] = {}
+        self.forgetful: dict[int, bool] = {}  # signature to whether a node remembers nothing
         self.classes: dict[int, int] = {}  # id of an edge to its initial class, if not 0
 
     def run(self, items: list[Item]) -> Lowered:
         self._number(items)
+        for item in items:
+            self._put_across(item)
         self._make_rings()
         steps = self._steps(items)
         return Lowered(steps, self.calls, self.rings, self.frames)
@@ -68,6 +76,38 @@ class _Lowering:
             else:
                 for group in item.groups:
                     self.cluster_of[group.number] = item.index
+
+    def _put_across(self, item: Item) -> None:
+        """Note which kernels work across time: those that remember nothing, of few lanes."""
+        groups = item.groups
+        if (
+            isinstance(item, Cluster)
+            and self.batch * item.head.lanes <= ACROSS
+            and self.frames >= FRAMES
+            and all(self._forgets(group, item) for group in groups)
+        ):
+            for group in groups:
+                group.across = True
+
+    def _forgets(self, group: Group, item: Cluster) -> bool:
+        node = group.first
+        if (
+            group.wide
+            or group.archetype
+            or group.skewed
+            or node.type.channels != "each"
+            or any(read.rate != 1 for read in group.reads)
+            or any(node.type.rate(outlet) != 1 for outlet in type(node.type).outlets)
+        ):
+            return False
+        own = {other.number for other in item.groups}
+        numbers = [self.clustering.group_of[r.source] for r in group.reads if not r.plain]
+        if any(number in own for some in numbers for number in some.tolist()):
+            return False  # a frame waits for the one before it
+        if group.signature not in self.forgetful:
+            trace = trace_alone(group, self.sample_rate)
+            self.forgetful[group.signature] = not (trace.states or trace.line_lengths)
+        return self.forgetful[group.signature]
 
     def _steps(self, items: list[Item]) -> list[Step]:
         return [
@@ -95,7 +135,9 @@ class _Lowering:
         for (number, outlet, class_), frames in self._needs(initial).items():
             group = self.clustering.groups[number]
             lanes = (1 if group.collapsed else group.slots) * self.batch * group.parts
-            width = 1 if (number, outlet) in apart else tile_width(lanes, group.width)
+            width = tile_width(lanes, group.width)
+            if group.across or (number, outlet) in apart:
+                width = 1
             self.ring_of[number, outlet, class_] = len(self.rings)
             self.rings.append(Ring(group.planes, lanes, width, 1 << (frames - 1).bit_length()))
         for (source, outlet), classes in initial.items():
@@ -187,7 +229,7 @@ class _Lowering:
     def _call(self, cluster: Cluster) -> Call:
         head = cluster.head
         lanes = self.batch * head.lanes
-        width = 1 if head.archetype else tile_width(lanes, head.width)
+        width = 1 if head.archetype or head.across else tile_width(lanes, head.width)
         ins: list[InBinding] = []
         number_of = {group.number: i for i, group in enumerate(cluster.groups)}
         order = _dataflow_order(cluster.groups, self.clustering.group_of, number_of)

@@ -53,6 +53,7 @@ class Part:
             tuple((outlet, out.mode) for outlet, out in self.outs),
             group.archetype,
             group.skewed,
+            group.across,
         )
 
 
@@ -89,6 +90,7 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
         tuple(b.nexts[name] for name in b.states),
         tuple(stores),
         skewed=any(part.group.skewed for part in parts.values()),
+        across=all(part.group.across for part in parts.values()),
     )
     return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
 
@@ -108,7 +110,8 @@ def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> 
 def trace_alone(group: Group, sample_rate: float) -> Trace:
     """The trace of one member of ``group`` that reads streams of one channel."""
     b = Trace(sample_rate)
-    streams = [_tokens_in(b, port, 1, 1) for port in range(len(group.reads))]
+    ports = len(group.takes or group.reads) + (group.first.type.border == "input")
+    streams = [_tokens_in(b, port, 1, 1) for port in range(ports)]
     _trace_group(b, 0, group, streams)
     return b
 
