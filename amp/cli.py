@@ -31,7 +31,7 @@ from amp import files
 from amp import plot as draw
 from amp.errors import AmpError, BadFile, BadInput, BadValue
 from amp.pipeline import compile as compile_graph
-from amp.schedule import IPLS, paces
+from amp.schedule import IPLS, paces, settle
 from amp.schedule import plan as plan_graph
 from amp.schedule.ipls import schema as schedule_schema
 
@@ -121,7 +121,8 @@ def _read_graph(path: Path, max_memory: int = DEFAULT_MEMORY) -> Graph:
 
 def _at(error: BadFile, path: Path) -> BadFile:
     where = f"{path}: {error.where}" if error.where else str(path)
-    return BadFile(error.rule, expected=error.expected, got=error.got, where=where, fix=error.fix)
+    fix = "--max-memory" if "max_bytes" in error.fix else error.fix
+    return BadFile(error.rule, expected=error.expected, got=error.got, where=where, fix=fix)
 
 
 def _read_schedule(path: Path | None, graph: Graph, max_memory: int) -> IPLS | None:
@@ -469,14 +470,16 @@ def _render(program: Program, arrays: Mapping[str, Array], frames: int) -> Resul
 def plan(
     graph: GraphPath,
     block: Annotated[int, typer.Option(min=1, max=1 << 16, help="Frames of an iteration.")] = 256,
-    width: Annotated[int, typer.Option(help="Lanes at a time: 1, 2, 4, 8, 16, 32.")] = 8,
+    width: Annotated[
+        int | None, typer.Option(help="Lanes at a time: 1, 2, 4, 8, 16, 32; else as it fits.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="S.json", help="Where to save it.")
     ] = None,
     max_memory: MaxMemory = DEFAULT_MEMORY,
 ) -> None:
     """Make a schedule (IPLS) for a graph; print it, or save it."""
-    if width not in {1, 2, 4, 8, 16, 32}:
+    if width not in {None, 1, 2, 4, 8, 16, 32}:
         raise BadValue("a width is one of 1, 2, 4, 8, 16, 32", got=str(width))
     g = _read_graph(graph, max_memory)
     made = plan_graph(g, block=block, width=width)
@@ -498,7 +501,7 @@ def inspect_graph(
 ) -> None:
     """List a graph's nodes: types, channels, what they read, start, and the kernel they run in."""
     g = _read_graph(graph, max_memory)
-    frozen = g.freeze()
+    frozen = settle(g.freeze())
     schedule = _read_schedule(ipls, g, max_memory)
     pace = paces(frozen)
     program = compile_graph(g, schedule)

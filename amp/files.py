@@ -35,7 +35,7 @@ from amp.contract import REGISTRY, NodeType, Param, Trace
 from amp.errors import AmpError, BadFile, Deadlock, InconsistentRates, Place, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
-from amp.schedule import paces
+from amp.schedule import paces, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,9 @@ class ParamFile(
     name: str
 
 
+MAX_NUMBER = float(np.finfo(np.float64).max)
+
+
 class EdgeFile(
     msgspec.Struct,
     frozen=True,
@@ -100,6 +103,7 @@ class EdgeFile(
     outlet: str = "out"
     delay: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] = 0
     initial: ArrayFile | None = None
+    default: Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None = None
 
 
 Inflow = float | EdgeFile | ParamFile | ArrayFile | list[EdgeFile]
@@ -210,7 +214,9 @@ def _node_file(node: Node, nodes: list[Node]) -> NodeFile:
 def _edge_file(item: Edge, nodes: list[Node]) -> EdgeFile:
     source = nodes[item.source]
     initial = None if item.initial is None else _array_file(item.initial)
-    return EdgeFile(source.name, type(source.type).outlets[item.outlet], item.delay, initial)
+    return EdgeFile(
+        source.name, type(source.type).outlets[item.outlet], item.delay, initial, item.default
+    )
 
 
 def _constant_file(value: NDArray[np.float64]) -> float | ArrayFile:
@@ -473,10 +479,10 @@ class _Reader:
                 channels = self.file.nodes[source].channels
                 self.loops[source, outlet] = self.guarded(self.made.feedback, channels)
             stream = self.loops[source, outlet]
-        if item.initial is None and not item.delay:
+        if item.initial is None and not item.delay and item.default is None:
             return stream
         if item.initial is None:
-            return edge(stream, delay=item.delay)
+            return edge(stream, delay=item.delay, default=item.default)
         shape = [self.file.batch, stream.channels]
         if len(item.initial.shape) != 3 or item.initial.shape[:2] != shape:
             self.path += ".initial.shape"
@@ -485,7 +491,8 @@ class _Reader:
                 expected=f"[{shape[0]}, {shape[1]}, count]",
                 got=str(item.initial.shape),
             )
-        return edge(stream, delay=item.delay, initial=self.array(item.initial, ".initial"))
+        initial = self.array(item.initial, ".initial")
+        return edge(stream, delay=item.delay, initial=initial, default=item.default)
 
     def constant(self, value: float | ArrayFile | ParamFile) -> Any:
         if isinstance(value, ParamFile):
@@ -534,7 +541,8 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
     nodes, batch = frozen.nodes, frozen.batch
     frames = np.full(len(nodes), block, np.int64)  # of each node's longest ring
     try:
-        held = paces(frozen).held(block)
+        settled = settle(frozen)
+        held = paces(settled).held(block)
     except (Deadlock, InconsistentRates, TooSlowCycle):  # compile will say it
         held = frozen.tokens + block
     np.maximum.at(frames, frozen.source, held)

@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One reader of one outlet. ``initial`` has shape (batch, channels, tokens) or is None."""
+    """One reader of one outlet. ``initial`` has shape (batch, channels, tokens) or is None.
+
+    With a ``default`` it is read by the clock, until it is settled (`amp.schedule.settle`); a settled
+    edge may ``skip`` the first tokens that its producer makes.
+    """
 
     source: int
     outlet: int
     delay: int = 0
     initial: NDArray[np.float64] | None = None
+    default: float | None = None
+    skip: int = 0
 
     @property
     def tokens(self) -> int:
-        """Number of initial tokens."""
-        return 0 if self.initial is None else self.initial.shape[2]
+        """Number of initial tokens; negative if tokens are skipped."""
+        return (0 if self.initial is None else self.initial.shape[2]) - self.skip
 
 
 Source = Edge | Param | np.ndarray | None
@@ -79,6 +85,8 @@ class Frozen:
         The nodes, with feedback streams replaced by what they are connected to.
     consumer, source, delay, tokens
         One entry per edge, ordered by consumer.
+    waits
+        Whether the consumer waits for the edge's tokens; else it reads by the clock.
     consumed, produced
         Tokens that a firing of an edge's consumer takes, and of its producer writes.
     history
@@ -93,6 +101,7 @@ class Frozen:
         batch: int,
         nodes: list[Node],
         params: list[tuple[Param, Node, Inlet | None]],
+        fingerprint: str = "",
     ) -> None:
         self.sample_rate, self.batch = sample_rate, batch
         self.nodes, self.params = nodes, params
@@ -102,6 +111,9 @@ class Frozen:
         self.source = np.array([edge.source for edge in edges], np.int64)
         self.delay = np.array([edge.delay for edge in edges], np.int64)
         self.tokens = np.array([edge.tokens for edge in edges], np.int64)
+        self.waits = np.array([edge.default is None for edge in edges], bool)
+        if fingerprint:
+            self.fingerprint = fingerprint  # of the graph that this one was made of
         self.consumed = self.produced = np.ones(len(edges), np.int64)
         self.history = np.zeros(len(edges), np.int64)
         kinds = {type(node.type) for node in nodes}
@@ -150,7 +162,7 @@ class Frozen:
         channels = np.array([node.channels for node in nodes], np.int64)
         outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
         columns = (channels, self.consumer, self.source, outlets, self.delay, self.tokens)
-        for column in (*columns, self.consumed, self.produced, self.history):
+        for column in (*columns, self.waits, self.consumed, self.produced, self.history):
             digest.update(column.tobytes())
         return digest.hexdigest()
 

@@ -285,7 +285,8 @@ class Graph:
             if isinstance(source, tuple):
                 return tuple(resolve(s) for s in source)
             if isinstance(source, Edge) and source.source < 0:
-                return Edge(*targets[-1 - source.source], source.delay, source.initial)
+                outlet = targets[-1 - source.source]
+                return Edge(*outlet, source.delay, source.initial, source.default)
             return source
 
         return [
@@ -369,7 +370,7 @@ class Graph:
         self._own(given.stream)
         shape = (self.batch, given.stream.channels)
         initial = initial_tokens(given.initial, shape)
-        return Edge(given.stream.node, given.stream.outlet, given.delay, initial)
+        return Edge(given.stream.node, given.stream.outlet, given.delay, initial, given.default)
 
     def _channels(self, kind: NodeType, widths: dict[str, int]) -> int:
         if kind.channels == "each":

@@ -14,7 +14,7 @@ import numpy as np
 from amp.constants import is_whole
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue
 from amp.graph import Graph
-from amp.schedule import IPLS, check_schedule, paces
+from amp.schedule import IPLS, check_schedule, paces, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,8 @@ def compile(
     if not any(node.type.border == "output" for node in reversed(frozen.nodes)):
         raise BadGraph("a graph has at least one output", fix="call graph.output(name, stream)")
 
-    # check: rates are solved, latencies inferred, cycles judged
+    # check: rates are solved, latencies inferred, cycles judged; then every edge is read in order
+    frozen = settle(frozen)
     pace = paces(frozen)
 
     # schedule: none, or one that fits the graph

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from amp.constants import MAX_TOKENS, is_whole
-from amp.contract import REGISTRY
+from amp.contract import REGISTRY, constant_array
 from amp.errors import BadNode, BadValue, PortMismatch
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class Operand:
     def __pow__(self, other: Any) -> Stream:
         return self._with(REGISTRY["Function2"]("power"), self, other)
 
+    def __rpow__(self, other: Any) -> Stream:
+        return self._with(REGISTRY["Function2"]("power"), other, self)
+
     def __neg__(self) -> Stream:
         return self._with(REGISTRY["Function"]("neg"), self)
 
@@ -135,6 +138,7 @@ class Tapped(Operand):
     stream: Stream
     delay: int
     initial: ArrayLike | int | tuple[float, int]
+    default: float | None = None
 
     @property
     def graph(self) -> Graph:  # type: ignore[override]
@@ -143,7 +147,11 @@ class Tapped(Operand):
 
 
 def edge(
-    stream: Stream, *, delay: int = 0, initial: ArrayLike | int | tuple[float, int] = 0
+    stream: Stream,
+    *,
+    delay: int = 0,
+    initial: ArrayLike | int | tuple[float, int] = 0,
+    default: float | None = None,
 ) -> Tapped:
     """A stream with metadata, written where the stream is used.
 
@@ -157,6 +165,9 @@ def edge(
     initial
         Tokens present at clock 0, which shift the sequence: a count of zeros, ``(value, count)``,
         or an array of shape ``(batch, channel, count)``.
+    default
+        Read by the clock instead of in order: at clock t the newest token that is visible, else
+        this number. The consumer does not wait for the edge, so its delay adds no latency.
 
     Examples
     --------
@@ -181,4 +192,9 @@ def edge(
         raise BadValue(
             f"an edge's delay is a whole number of frames from 0 to {MAX_TOKENS}", got=repr(delay)
         )
-    return Tapped(stream, int(delay), initial)
+    if default is not None:
+        value = constant_array(default, "an edge's default")
+        if value.ndim:
+            raise BadValue("an edge's default is one number", got=repr(default))
+        default = float(value)
+    return Tapped(stream, int(delay), initial, default)

@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 from timed_reference import Pace, paces_of
 
-from amp.schedule import IPLS, Cohort, Loop, Stage, plan
+from amp.schedule import IPLS, Cohort, Loop, Stage, plan, settle
 from amp.schedule.ipls import WIDTHS
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def schedules(draw: st.DrawFn, graph: Graph) -> IPLS:
     if draw(st.integers(0, 5)) == 5:
         return plan(graph, block, draw(st.sampled_from(WIDTHS)))
     rng = random.Random(draw(st.integers(0, 1 << 16)))
-    maker = _Scheduler(graph.freeze(), rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
+    maker = _Scheduler(settle(graph.freeze()), rng, draw(st.sampled_from((0.0, 0.3, 0.6, 1.0))))
     return IPLS(block, maker.items(list(range(len(graph.nodes))), block), graph.fingerprint())
 
 

@@ -91,6 +91,7 @@ class Case:
                 f"{self.graph.nodes[e.source].name}.{e.outlet}"
                 + (f" delay {e.delay}" if e.delay else "")
                 + (f" initial {e.tokens}" if e.tokens else "")
+                + (" by the clock" if e.default is not None else "")
                 for e in node.edges
             ]
             lines.append(f"  {node.name}: {node.type!r} x{node.channels} <- {', '.join(edges)}")
@@ -125,11 +126,17 @@ class _Maker:
         recent = fits[-6:]
         return self.draw(st.sampled_from(recent if self.pick(True, True, False) else fits))
 
-    def tap(self, stream: Stream) -> Stream | Tapped:
+    def tap(self, stream: Stream, *, clock: bool = True) -> Stream | Tapped:
         """``stream``, often as it is, sometimes delayed or with initial tokens."""
-        style = self.pick("plain", "plain", "plain", "delay", "tokens", "both")
+        style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock")
+        source = self.graph.nodes[stream.node].type if stream.node >= 0 else None
+        if style == "clock" and not (clock and source and source.rate("out") == 1):
+            style = "plain"
         if style == "plain":
             return stream
+        if style == "clock":
+            tokens = self.initial(stream.channels) if self.pick(True, False, False) else 0
+            return amp.edge(stream, delay=self.pick(0, 1, 30), initial=tokens, default=0.5)
         delay = self.pick(1, 2, 7, 40, 75) if style != "tokens" else 0
         return amp.edge(
             stream, delay=delay, initial=self.initial(stream.channels) if style != "delay" else 0
@@ -239,7 +246,7 @@ class _Maker:
 
     def other_rate(self) -> None:
         """A detour at another rate, or in pieces."""
-        x: Any = self.tap(self.stream())
+        x: Any = self.tap(self.stream(), clock=False)
         factor = self.pick(2, 3, 5)
         style = self.pick("slow", "fast", "pieces", "ratio")
         there, back = nodes.Downsample(factor, self.pick(0, factor - 1)), nodes.Hold(factor)
@@ -270,7 +277,8 @@ class _Maker:
 
     def arrange(self) -> None:
         """Channels in other places."""
-        terms = [self.tap(self.stream()) for _ in range(self.draw(st.integers(1, 4)))]
+        count = self.draw(st.integers(1, 4))
+        terms = [self.tap(self.stream(), clock=False) for _ in range(count)]
         width = sum(_wide(term) for term in terms)
         style = self.pick("concat", "stack", "mean", "map")
         if style == "concat":

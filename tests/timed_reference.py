@@ -6,6 +6,9 @@ that begins with its initial tokens, visible from clock 0; a token made by the f
 written at ``t + processing delay`` and visible ``delay`` frames later. Each node's c is found by trying:
 the least one, from 0 up, with which none of its firings comes before the tokens it takes are visible.
 
+An edge with a default is read by the clock: nobody waits for it, and at clock t it gives the newest
+token that is visible then, or its default.
+
 A firing takes as many tokens from every edge as its inlet's rate says, and it is asserted that each is
 visible by then. What a node computes is its traced ``forward``, evaluated operation by operation
 (`interpret.evaluate`); a node that rearranges is told by its takes which tokens those are.
@@ -86,6 +89,8 @@ def paces_of(graph: Frozen) -> list[Pace]:
     for _ in range(len(nodes) + 1):
         before = list(pace)
         for edge, row in zip(edges, rows, strict=True):
+            if edge.default is not None:
+                continue
             source, consumer, made, read = map(int, row)
             theirs, mine = pace[source], pace[consumer]
             lag = nodes[source].type.processing_delay + edge.delay
@@ -109,10 +114,14 @@ class Fifo:
     made: int
     read: int
     past: list[Array]
+    shape: tuple[int, int]
     tokens: deque[tuple[int, Array]] = field(default_factory=deque)
 
     def take(self, clock: int) -> list[Array]:
         """What a firing reads: its past, and the oldest tokens, which must have expired."""
+        if self.edge.default is not None:
+            visible = [token for visible_from, token in self.tokens if visible_from <= clock]
+            return [visible[-1] if visible else np.full(self.shape, self.edge.default)]
         taken = []
         for _ in range(self.read):
             visible_from, token = self.tokens.popleft()
@@ -326,59 +335,78 @@ def fifos_of(graph: Frozen) -> dict[tuple[int, int], Fifo]:
         for i, edge in enumerate(node.edges):
             made, read, history = map(int, next(columns))
             silence = np.zeros((graph.batch, graph.nodes[edge.source].channels))
-            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history)
+            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history, silence.shape)
             if edge.initial is not None:
                 fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
     return fifos
+
+
+class Simulation:
+    """A graph that runs clock by clock."""
+
+    def __init__(self, graph: Graph, inputs: Mapping[str, npt.ArrayLike], frames: int) -> None:
+        frozen = graph.freeze()
+        self.nodes, self.pace = frozen.nodes, paces_of(frozen)
+        self.arrays = {name: np.asarray(array, np.float64) for name, array in inputs.items()}
+        self.processes = [
+            Process(node, self.nodes, graph.sample_rate * pace.firings / pace.frames, graph.batch)
+            for node, pace in zip(self.nodes, self.pace, strict=True)
+        ]
+        fifos = fifos_of(frozen)
+        self.edges = [[fifos[node.index, i] for i in range(len(node.edges))] for node in self.nodes]
+        self.readers = [
+            [fifo for fifo in fifos.values() if fifo.edge.source == node.index]
+            for node in self.nodes
+        ]
+        self.fired = [0] * len(self.nodes)
+        heard = [node for node in self.nodes if node.type.border == "output"]
+        self.outputs = {n.name: np.zeros((graph.batch, n.channels, frames)) for n in heard}
+
+    def advance(self, clock: int) -> None:
+        """Whoever is due and has its tokens fires; a producer of this very clock goes first."""
+        while due := [n for n in self.nodes if self.next_clock(n.index) <= clock]:
+            ready = [
+                n for n in due if all(self.is_ready(fifo, clock) for fifo in self.edges[n.index])
+            ]
+            assert ready, f"nobody can fire at {clock}: {due}"
+            for node in ready:
+                self.fire(node, clock)
+
+    def next_clock(self, node: int) -> int:
+        """Clock of the node's next firing."""
+        return self.pace[node].clock(self.fired[node])
+
+    def is_ready(self, fifo: Fifo, clock: int) -> bool:
+        """It holds what a firing takes; by the clock, nothing visible now is still to be made."""
+        if fifo.edge.default is None:
+            return len(fifo.tokens) >= fifo.read
+        source = fifo.edge.source
+        lag = self.nodes[source].type.processing_delay + fifo.edge.delay
+        return self.next_clock(source) + lag > clock
+
+    def fire(self, node: Node, clock: int) -> None:
+        """One firing."""
+        if node.type.border == "input":
+            frame = clock - self.pace[node.index].offset
+            tokens = [[self.arrays[node.name][:, :, frame]]]
+        else:
+            tokens = [fifo.take(clock) for fifo in self.edges[node.index]]
+        results = self.processes[node.index].fire(tokens)
+        self.fired[node.index] += 1
+        if node.type.border == "output":
+            self.outputs[node.name][:, :, clock] = results[0][0]
+            return
+        for fifo in self.readers[node.index]:
+            visible_from = clock + node.type.processing_delay + fifo.edge.delay
+            fifo.tokens.extend((visible_from, token) for token in results[fifo.edge.outlet])
 
 
 def run_reference(
     graph: Graph, inputs: Mapping[str, npt.ArrayLike], frames: int
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """Outputs on the clock's timeline, zero before the first visible token; and each latency."""
-    frozen = graph.freeze()
-    nodes, pace = frozen.nodes, paces_of(frozen)
-    arrays = {name: np.asarray(array, np.float64) for name, array in inputs.items()}
-    processes = [
-        Process(
-            node,
-            nodes,
-            graph.sample_rate * pace[node.index].firings / pace[node.index].frames,
-            graph.batch,
-        )
-        for node in nodes
-    ]
-    fifos = fifos_of(frozen)
-    readers = [[f for f in fifos.values() if f.edge.source == node.index] for node in nodes]
-    heard = [node for node in nodes if node.type.border == "output"]
-    outputs = {node.name: np.zeros((graph.batch, node.channels, frames)) for node in heard}
-    fired = [0] * len(nodes)
-
-    def fire(node: Node, clock: int) -> None:
-        if node.type.border == "input":
-            tokens = [[arrays[node.name][:, :, clock - pace[node.index].offset]]]
-        else:
-            tokens = [fifos[node.index, i].take(clock) for i in range(len(node.edges))]
-        results = processes[node.index].fire(tokens)
-        fired[node.index] += 1
-        if node.type.border == "output":
-            outputs[node.name][:, :, clock] = results[0][0]
-            return
-        for fifo in readers[node.index]:
-            visible_from = clock + node.type.processing_delay + fifo.edge.delay
-            fifo.tokens.extend((visible_from, token) for token in results[fifo.edge.outlet])
-
-    def has_tokens(node: Node) -> bool:
-        edges = [fifos[node.index, i] for i in range(len(node.edges))]
-        return all(len(fifo.tokens) >= fifo.read for fifo in edges)
-
+    simulation = Simulation(graph, inputs, frames)
     for clock in range(frames):
-        while True:  # whoever is due and has its tokens fires; a producer of this frame goes first
-            due = [n for n in nodes if pace[n.index].clock(fired[n.index]) <= clock]
-            ready = [node for node in due if has_tokens(node)]
-            assert bool(ready) == bool(due), f"nobody can fire at {clock}: {due}"
-            if not due:
-                break
-            for node in ready:
-                fire(node, clock)
-    return outputs, {name: pace[graph[name].index].clock(0) for name in outputs}
+        simulation.advance(clock)
+    starts = {name: simulation.pace[graph[name].index].clock(0) for name in simulation.outputs}
+    return simulation.outputs, starts

@@ -139,7 +139,7 @@ def _tokens(
             written = fired[edge.source] * int(graph.produced[flat])
             count = written + edge.tokens - fired[node.index] * int(graph.consumed[flat])
             count += int(graph.history[flat])
-            if not count:
+            if count <= 0:
                 continue
             group, slot = seat[edge.source]
             ring = bound.rings[ring_of[node.index, number]]

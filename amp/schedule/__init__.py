@@ -6,6 +6,7 @@ from amp.schedule.check import check_schedule
 from amp.schedule.ipls import IPLS, Cohort, Loop, Stage
 from amp.schedule.latency import Pace, Paces, paces
 from amp.schedule.plan import plan
+from amp.schedule.settle import settle
 
 __all__ = [
     "IPLS",
@@ -17,4 +18,5 @@ __all__ = [
     "check_schedule",
     "paces",
     "plan",
+    "settle",
 ]

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+FOREVER = 1 << 50
+"""Frames by which an edge that no one waits for may be late."""
+
+
 class Pace(NamedTuple):
     """When a node fires: ``firings`` times in ``frames`` frames, the k-th time at clock
     ``floor((k frames + offset) / firings)``."""
@@ -114,7 +118,7 @@ def paces(graph: Frozen) -> Paces:
     """
     firings, frames = firing_rates(graph)
     single = (graph.consumed == 1).all() and (graph.produced == 1).all()
-    forward = graph.source < graph.consumer
+    forward = (graph.source < graph.consumer) | ~graph.waits
     if single and not graph.delay.any() and not graph.processing.any():
         if not forward[graph.tokens == 0].all():
             _Solver(graph, firings, frames).order()
@@ -135,7 +139,8 @@ class _Solver:
         # by edge: the token that a consumer's first firing needs, back from where it always must
         residue = (-1 - graph.tokens) % np.gcd(graph.consumed, graph.produced)
         self.ahead: list[int] = (graph.consumed - 1 - graph.tokens - residue).tolist()
-        self.lag: list[int] = (graph.processing[graph.source] + graph.delay).tolist()
+        lag = graph.processing[graph.source] + graph.delay
+        self.lag: list[int] = np.where(graph.waits, lag, -FOREVER).tolist()
         self.produced: list[int] = graph.produced.tolist()
         self.source: list[int] = graph.source.tolist()
 
@@ -170,9 +175,9 @@ class _Solver:
         """An order in which producers come before consumers, but where tokens lie between."""
         graph = self.graph
         forward = graph.source < graph.consumer
-        if self.multirate and not forward.all():
+        if self.multirate and not (forward | ~graph.waits).all():
             self.judge_cycles()
-        free = graph.tokens == 0
+        free = (graph.tokens == 0) & graph.waits
         if forward[free].all():
             return range(len(self.nodes))  # as it is whenever no feedback stream is used
         waiting = [0] * len(self.nodes)
@@ -200,7 +205,11 @@ class _Solver:
         frames, delays left out, do not sum to less than zero."""
         steps = [
             Fraction(ahead * self.frames[source], made * self.firings[source])
-            for ahead, made, source in zip(self.ahead, self.produced, self.source, strict=True)
+            if waits
+            else Fraction(-FOREVER)
+            for ahead, made, source, waits in zip(
+                self.ahead, self.produced, self.source, self.graph.waits.tolist(), strict=True
+            )
         ]
         scale = math.lcm(*{step.denominator for step in steps})
         tiny = Fraction(1, scale * (len(self.nodes) + 1))
@@ -225,7 +234,9 @@ class _Solver:
         while index not in path:  # every stuck node waits for a stuck node
             path.append(index)
             edges = self.nodes[index].edges
-            index = next(e.source for e in edges if not e.tokens and e.source in stuck)
+            index = next(
+                e.source for e in edges if not e.tokens and e.default is None and e.source in stuck
+            )
         self.raise_deadlock(path[path.index(index) :][::-1], [])
 
     def raise_deadlock(self, cycle: list[int], edges: list[int]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from amp.errors import BadGraph, BadValue
 from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Cohort, Loop, Stage
 from amp.schedule.latency import paces
+from amp.schedule.settle import settle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def plan(graph: Graph, block: int = 256, width: int | None = None) -> IPLS:
     whole = isinstance(block, int | np.integer) and not isinstance(block, bool)
     if not (whole and 1 <= block <= MAX_BLOCK):
         raise BadValue(f"a block is a whole number from 1 to {MAX_BLOCK}", got=repr(block))
-    frozen = graph.freeze()
+    frozen = settle(graph.freeze())
     if width is None:
         most = max(Counter(frozen.kinds).values(), default=0) * frozen.batch
         width = 16 if most >= MANY else 8

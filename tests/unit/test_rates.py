@@ -9,10 +9,12 @@ import pytest
 
 import amp
 from amp import nodes
-from amp.errors import Deadlock, InconsistentRates, PortMismatch
+from amp.errors import BadNode, Deadlock, InconsistentRates, PortMismatch
 from amp.schedule import paces
 
 if TYPE_CHECKING:
+    from bits import Array
+
     from amp.stream import Stream
 
 
@@ -129,3 +131,51 @@ def test_a_loop_of_slow_nodes_lasts_for_frames() -> None:
     ones = {"x": np.ones((1, 1, 30))}
     want = amp.compile(g).run(ones)["out"]
     assert (amp.compile(g, plan).run(ones)["out"] == want).all()
+
+
+def ramp(count: int) -> dict[str, Array]:
+    return {"x": np.arange(1.0, count + 1).reshape(1, 1, -1)}
+
+
+def test_an_edge_with_a_default_is_read_by_the_clock() -> None:
+    """Nobody waits for it: what is not visible yet is the default, what has passed is passed."""
+
+    def heard(late: int, delay: int, initial: object) -> list[float]:
+        g = amp.Graph()
+        x = g.input("x")
+        control = amp.edge(x, delay=delay, initial=initial, default=0.5)  # type: ignore[arg-type]
+        g.output("out", g.add(nodes.Add(), amp.edge(x * 0.0, delay=late), control))
+        want = amp.compile(g).run(ramp(9))
+        for block in (1, 4, 64):
+            assert (amp.compile(g, amp.plan(g, block)).run(ramp(9))["out"] == want["out"]).all()
+        assert want.latency["out"] == late
+        return list(want["out"][0, 0, late:])
+
+    assert heard(0, 3, 0) == [0.5, 0.5, 0.5, 1, 2, 3, 4, 5, 6]
+    assert heard(0, 2, (7.0, 1)) == [7, 7, 1, 2, 3, 4, 5, 6, 7]
+    assert heard(4, 0, 0) == [5, 6, 7, 8, 9]
+    assert heard(4, 6, 0) == [0.5, 0.5, 1, 2, 3]
+
+
+def test_reading_by_the_clock_closes_a_loop_only_with_a_delay() -> None:
+    def loop(delay: int) -> amp.Graph:
+        g = amp.Graph()
+        back = g.feedback()
+        y = g.input("x") + 0.5 * amp.edge(back, delay=delay, default=0.0)
+        back.connect(y)
+        g.output("out", y)
+        return g
+
+    with pytest.raises(Deadlock):
+        amp.compile(loop(0))
+    assert list(amp.compile(loop(2)).run(ramp(5))["out"][0, 0]) == [1, 2, 3.5, 5, 6.75]
+
+
+def test_what_cannot_be_read_by_the_clock_is_refused() -> None:
+    g = amp.Graph()
+    slow = g.add(nodes.Hold(2), g.add(nodes.Downsample(2), g.input("x")))
+    g.output("out", amp.edge(slow, default=0.0))
+    with pytest.raises(InconsistentRates, match="one token a firing at both ends"):
+        amp.compile(g)
+    with pytest.raises(BadNode, match="is finite"):
+        amp.edge(slow, default=float("nan"))
