@@ -125,16 +125,26 @@ def compile(
     # emit and engine: IR to machine code, or straight from the cache
     natives = [generate(call) for call in lowered.calls]
 
-    # program: memory bound
-    bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
-    runner: IplsRunner | KpnRunner
-    if ipls is None:
-        runner = KpnRunner(bound, frozen, pace, timing=timing)
-    else:
-        runner = IplsRunner(bound, frames, threads=threads, timing=timing)
-    return Program(
-        frozen, pace, bound, runner, schedule=ipls, notes=clustering.notes, timing=timing
-    )
+    # program: memory bound, as often as there are clones
+    def bind() -> Program:
+        bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
+        runner: IplsRunner | KpnRunner
+        if ipls is None:
+            runner = KpnRunner(bound, frozen, pace, timing=timing)
+        else:
+            runner = IplsRunner(bound, frames, threads=threads, timing=timing)
+        return Program(
+            frozen,
+            pace,
+            bound,
+            runner,
+            schedule=ipls,
+            notes=clustering.notes,
+            timing=timing,
+            again=bind,
+        )
+
+    return bind()
 
 
 def choose_archetypes(mode: str) -> Callable[[NodeType], str]:

@@ -15,8 +15,9 @@ from amp.contract import Param, constant_array
 from amp.errors import BadNode, BadState, BadValue, ProgramBusy
 from amp.graph import check_constant
 from amp.jit import words as w
+from amp.jit.memory import ring_bytes, ring_uses
 from amp.jit.snapshot import read_snapshot, write_snapshot
-from amp.result import Result, State, Timing
+from amp.result import Memory, Result, RingUse, State, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from amp.jit.bind import Bound, BoundCall
     from amp.schedule import IPLS, Paces
 
-__all__ = ["Program", "Progress", "Result", "Runner", "State", "Timing"]
+__all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State", "Timing"]
 
 Progress = Callable[[int, int], None]
 _PATIENCE_SECONDS = 0.02
@@ -61,11 +62,12 @@ class Program:
         schedule: IPLS | None,
         notes: list[str],
         timing: bool,
+        again: Callable[[], Program],
     ) -> None:
         self._about, self._pace = about, pace
         self._bound, self._runner = bound, runner
         self.schedule = schedule
-        self._notes, self._timed = notes, timing
+        self._notes, self._timed, self._again = notes, timing, again
         self._lock = threading.Lock()
         ports = sorted(bound.border_ports(), key=lambda port: port.node.index)
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
@@ -288,7 +290,30 @@ class Program:
                     fix="take the snapshot anew with program.state()",
                 )
 
+    def clone(self) -> Program:
+        """A program of the same code with memory of its own, at clock 0, parameters as they are set.
+
+        Programs run in one thread at a time; a clone costs a fraction of a compile.
+        """
+        other = self._again()
+        for name, value in self._bound.params.items():
+            other.set(name, value)
+        return other
+
     # ---- looking inside
+
+    @property
+    def memory(self) -> Memory:
+        """What the program holds: its one allocation, and every edge that lies in a ring."""
+        with self._exclusive():
+            bound = self._bound
+            rings = [
+                RingUse(source, consumer, capacity, tokens, ring, ring_bytes(bound, ring))
+                for source, consumer, ring, capacity, tokens in ring_uses(
+                    bound, self._about, self._pace, self.clock
+                )
+            ]
+        return Memory(bound.arena.size, tuple(rings))
 
     @property
     def ir(self) -> str:

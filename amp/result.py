@@ -84,3 +84,52 @@ class Timing:
     firings: int
     frames: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class RingUse:
+    """An edge that lies in memory.
+
+    Attributes
+    ----------
+    source, consumer
+        Names of its nodes.
+    capacity, tokens
+        Tokens of the ring, and how many of them this edge holds now.
+    ring, bytes
+        Number of the ring, which readers of one outlet share, and its bytes.
+    """
+
+    source: str
+    consumer: str
+    capacity: int
+    tokens: int
+    ring: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a program holds. It never grows: all bounds are known before anything runs.
+
+    Attributes
+    ----------
+    bytes
+        Size of its one allocation: rings, states, delay lines, tables, parameters, scratch.
+    rings
+        Every edge that lies in memory; the others are values inside a kernel.
+    """
+
+    bytes: int
+    rings: tuple[RingUse, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.bytes} bytes, {len(self.rings)} edge(s) in rings"]
+        lines += [
+            f"  {use.source} -> {use.consumer}: {use.tokens} of {use.capacity} tokens, "
+            f"ring {use.ring} of {use.bytes} bytes"
+            for use in self.rings[:64]
+        ]
+        if len(self.rings) > 64:
+            lines.append(f"  ... and {len(self.rings) - 64} more")
+        return "\n".join(lines)

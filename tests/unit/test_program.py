@@ -410,3 +410,37 @@ def test_programs_run_at_the_same_time_in_threads() -> None:
         runs = [pool.submit(program.result().run, {"x": X}) for program in programs]
     for run in runs:
         assert_same_bits(run.result()["out"], want)
+
+
+def test_a_clone_shares_code_and_not_state() -> None:
+    program = compiled("ipls")
+    program.set("q", 2.0)
+    first = program.run({"x": X[..., :50]})
+    before = (Statistics.compiled, Statistics.from_disk, Statistics.from_memory)
+    other = program.clone()
+    assert (Statistics.compiled, Statistics.from_disk) == before[:2]
+    assert (other.clock, program.clock) == (0, 50)
+    assert other.params["q"] == 2.0
+    again = other.run({"x": X[..., :50]})
+    for name in first:
+        assert_same_bits(again[name], first[name], name)
+    other.set("q", 0.5)
+    assert program.params["q"] == 2.0
+
+
+@pytest.mark.parametrize("block", [None, 64])
+def test_memory_is_said_edge_by_edge(block: int | None) -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    late = g.add(nodes.Gain(), amp.edge(x, delay=100, initial=(0.0, 7)), name="late")
+    g.output("out", late)
+    program = amp.compile(g, None if block is None else amp.plan(g, block))
+    program.run({"x": X[:1, :1, :50]})
+    (use,) = [use for use in program.memory.rings if use.consumer == "late"]
+    assert (use.source, use.tokens) == ("x", 57)  # 93 frames to go until the first is taken
+    assert use.tokens <= use.capacity
+    program.run({"x": np.zeros((1, 1, 1000))})
+    (use,) = [use for use in program.memory.rings if use.consumer == "late"]
+    assert use.tokens == 100
+    assert "x -> late: 100 of" in str(program.memory)
+    assert program.memory.bytes > use.bytes

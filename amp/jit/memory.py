@@ -1,0 +1,34 @@
+"""What a program's rings hold, edge by edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amp.graph import Frozen
+    from amp.jit.bind import Bound
+    from amp.schedule import Paces
+
+
+def ring_uses(
+    bound: Bound, graph: Frozen, pace: Paces, clock: int
+) -> Iterator[tuple[str, str, int, int, int]]:
+    """Of every edge in memory: producer, consumer, and its ring's number, capacity and tokens."""
+    first = np.cumsum([0, *(len(node.edges) for node in graph.nodes)])
+    for call in bound.calls:
+        for node, at, edge, ring in call.call.edges():
+            number = first[node.index] + at
+            written = pace[edge.source].fired(clock) * int(graph.produced[number])
+            taken = pace[node.index].fired(clock) * int(graph.consumed[number])
+            held = max(0, written + edge.tokens - taken) + int(graph.history[number])
+            frames = bound.rings[ring].ring.frames
+            yield graph.nodes[edge.source].name, node.name, ring, frames, held
+
+
+def ring_bytes(bound: Bound, ring: int) -> int:
+    """Bytes of a ring in the arena."""
+    return bound.rings[ring].ring.planes * bound.rings[ring].plane_stride
