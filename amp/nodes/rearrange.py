@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.constants import is_whole
 from amp.contract import Inlet, NodeType, Take, Trace
 from amp.errors import BadNode
 
@@ -50,7 +49,7 @@ class Rearrange(NodeType):
     def check(self) -> None:
         for name in ("order", "back", "batches"):
             given = getattr(self, name)
-            if not (isinstance(given, tuple) and all(is_whole(n, -1) for n in given)):
+            if not (isinstance(given, tuple) and all(type(n) is int and n >= -1 for n in given)):
                 raise BadNode(f"Rearrange.{name} is a tuple of whole numbers", got=repr(given))
         if not self.order:
             raise BadNode("Rearrange.order names at least one channel", got="()")
