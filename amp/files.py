@@ -104,6 +104,7 @@ class EdgeFile(
     delay: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] = 0
     initial: ArrayFile | None = None
     default: Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None = None
+    gates: tuple[str, ...] = ()
 
 
 Inflow = float | EdgeFile | ParamFile | ArrayFile | list[EdgeFile]
@@ -121,7 +122,13 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class GraphFile(
-    msgspec.Struct, frozen=True, tag_field="format", tag="amp.graph", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="format",
+    tag="amp.graph",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
 ):
     """A graph."""
 
@@ -129,6 +136,7 @@ class GraphFile(
     sample_rate: Annotated[float, msgspec.Meta(gt=0)]
     batch: Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
     params: dict[str, float | ArrayFile]
+    gates: dict[str, list[EdgeFile]] = {}
     nodes: Annotated[list[NodeFile], msgspec.Meta(max_length=MAX_NODES)]
 
 
@@ -167,11 +175,15 @@ def graph_to_json(graph: Graph) -> str:
                 fix="share one amp.Param, or choose another name",
             )
     head = GraphFile(
-        VERSION,
-        frozen.sample_rate,
-        frozen.batch,
-        {name: _constant_file(param.value) for name, param in params.items()},
-        [],
+        version=VERSION,
+        sample_rate=frozen.sample_rate,
+        batch=frozen.batch,
+        params={name: _constant_file(param.value) for name, param in params.items()},
+        gates={
+            name: [_edge_file(edge, frozen.nodes) for edge in edges]
+            for name, edges in frozen.gates.items()
+        },
+        nodes=[],
     )
     try:
         rows = [
@@ -215,7 +227,12 @@ def _edge_file(item: Edge, nodes: list[Node]) -> EdgeFile:
     source = nodes[item.source]
     initial = None if item.initial is None else _array_file(item.initial)
     return EdgeFile(
-        source.name, type(source.type).outlets[item.outlet], item.delay, initial, item.default
+        source.name,
+        type(source.type).outlets[item.outlet],
+        item.delay,
+        initial,
+        item.default,
+        item.gates,
     )
 
 
@@ -361,6 +378,10 @@ class _Reader:
             self.made.place = Place(f"{self.path} of the file", 0)
             self.add(i, node)
         self.made.place = None
+        self.node = None
+        for name, contributors in self.file.gates.items():
+            self.path = f"$.gates.{name}"
+            self.guarded(self.made.gate, name, [self.edge(item) for item in contributors])
         for (source, outlet), loop in self.loops.items():
             loop.connect(self.streams[source][outlet])
         self.node, self.path = None, "$"
@@ -479,10 +500,10 @@ class _Reader:
                 channels = self.file.nodes[source].channels
                 self.loops[source, outlet] = self.guarded(self.made.feedback, channels)
             stream = self.loops[source, outlet]
-        if item.initial is None and not item.delay and item.default is None:
-            return stream
+        said: dict[str, Any] = {"delay": item.delay, "default": item.default, "gate": item.gates}
         if item.initial is None:
-            return edge(stream, delay=item.delay, default=item.default)
+            plain = not (item.delay or item.gates) and item.default is None
+            return stream if plain else edge(stream, **said)
         shape = [self.file.batch, stream.channels]
         if len(item.initial.shape) != 3 or item.initial.shape[:2] != shape:
             self.path += ".initial.shape"
@@ -492,7 +513,7 @@ class _Reader:
                 got=str(item.initial.shape),
             )
         initial = self.array(item.initial, ".initial")
-        return edge(stream, delay=item.delay, initial=initial, default=item.default)
+        return edge(stream, initial=initial, **said)
 
     def constant(self, value: float | ArrayFile | ParamFile) -> Any:
         if isinstance(value, ParamFile):

@@ -31,6 +31,7 @@ class Edge:
     delay: int = 0
     initial: NDArray[np.float64] | None = None
     default: float | None = None
+    gates: tuple[str, ...] = ()
     skip: int = 0
 
     @property
@@ -52,6 +53,8 @@ class Node:
         One entry per inlet; a tuple of edges for a variadic inlet.
     edges
         Every edge that ends here, in inlet order.
+    controls
+        Edges of the gates that the node stands behind: it waits for their tokens and reads none.
     channels
         Channels of its outlets.
     signature
@@ -66,6 +69,7 @@ class Node:
     channels: int
     signature: int
     created: Place
+    controls: tuple[Edge, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -83,14 +87,18 @@ class Frozen:
     ----------
     nodes
         The nodes, with feedback streams replaced by what they are connected to.
+    first
+        Number of each node's first edge.
     consumer, source, delay, tokens
-        One entry per edge, ordered by consumer.
+        One entry per edge, ordered by consumer: its edges, then its controls.
     waits
         Whether the consumer waits for the edge's tokens; else it reads by the clock.
     consumed, produced
         Tokens that a firing of an edge's consumer takes, and of its producer writes.
     history
         Tokens taken by earlier firings that a firing reads again.
+    gates
+        Contributors of each gate, by its name.
     params
         Every (param, node, inlet or None for a node's own array).
     """
@@ -101,12 +109,14 @@ class Frozen:
         batch: int,
         nodes: list[Node],
         params: list[tuple[Param, Node, Inlet | None]],
+        gates: dict[str, tuple[Edge, ...]],
         fingerprint: str = "",
     ) -> None:
         self.sample_rate, self.batch = sample_rate, batch
-        self.nodes, self.params = nodes, params
-        edges = [edge for node in nodes for edge in node.edges]
-        counts = [len(node.edges) for node in nodes]
+        self.nodes, self.params, self.gates = nodes, params, gates
+        edges = [edge for node in nodes for edge in (*node.edges, *node.controls)]
+        counts = [len(node.edges) + len(node.controls) for node in nodes]
+        self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.consumer = np.repeat(np.arange(len(nodes)), counts)
         self.source = np.array([edge.source for edge in edges], np.int64)
         self.delay = np.array([edge.delay for edge in edges], np.int64)
@@ -131,7 +141,7 @@ class Frozen:
 
     def _again(self, node: Node) -> list[int]:
         """How far back ``node`` reads each of its edges."""
-        furthest = [0] * len(node.edges)
+        furthest = [0] * (len(node.edges) + len(node.controls))
         for take in self.takes(node):
             for number, back in zip(take.edge, take.back, strict=True):
                 furthest[number] = max(furthest[number], back)
@@ -160,8 +170,10 @@ class Frozen:
         digest.update(repr((self.batch, [node.name for node in nodes])).encode())
         digest.update(repr(self.kinds).encode())
         channels = np.array([node.channels for node in nodes], np.int64)
-        outlets = np.array([edge.outlet for node in nodes for edge in node.edges], np.int64)
-        columns = (channels, self.consumer, self.source, outlets, self.delay, self.tokens)
+        edges = [edge for node in nodes for edge in (*node.edges, *node.controls)]
+        outlets = np.array([edge.outlet for edge in edges], np.int64)
+        data = np.array([len(node.edges) for node in nodes], np.int64)
+        columns = (channels, data, self.consumer, self.source, outlets, self.delay, self.tokens)
         for column in (*columns, self.waits, self.consumed, self.produced, self.history):
             digest.update(column.tobytes())
         return digest.hexdigest()
@@ -181,4 +193,5 @@ def _rates(node: Node) -> tuple[list[int], list[int]]:
     for inlet, source in zip(kind.inlets, node.sources, strict=True):
         count = len(source) if type(source) is tuple else type(source) is Edge
         ins += [node.type.rate(inlet.name)] * count
+    ins += [1] * len(node.controls)
     return ins, [node.type.rate(outlet) for outlet in kind.outlets]

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.constants import MAX_TOKENS, check_constant, initial_tokens, inlet_constant, is_whole
-from amp.contract import REGISTRY, NodeType, Param
+from amp.contract import REGISTRY, Inlet, NodeType, Param
 from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch, user_place
 from amp.frozen import Edge, Frozen, Node
 from amp.stream import Feedback, Stream, Tapped, edge
 
 if TYPE_CHECKING:
-    from amp.contract import Inlet
+    from collections.abc import Callable, Sequence
+
     from amp.errors import Place
 
 __all__ = [
@@ -73,6 +74,8 @@ class Graph:
         self._feedback: list[tuple[Feedback, Stream | None]] = []
         self._signatures: dict[tuple[object, ...], int] = {}
         self._params: list[tuple[Param, int, Inlet | None]] = []
+        self._gates: dict[str, tuple[Edge, ...]] = {}
+        self._gated = False  # some edge stands at a gate
         self._frozen: Frozen | None = None
         self.place: Place | None = None
 
@@ -103,6 +106,42 @@ class Graph:
         loop = Feedback(self, len(self._feedback), channels, user_place())
         self._feedback.append((loop, None))
         return loop
+
+    def gate(self, name: str, contributors: Sequence[Stream | Tapped]) -> None:
+        """Have every node behind a gate wait for its contributors.
+
+        A node stands behind the gate if it reads an edge with ``amp.edge(stream, gate=name)``. Its
+        firing k waits until token k of every contributor is visible, whose values it does not read.
+
+        Parameters
+        ----------
+        name
+            What edges call it.
+        contributors
+            Streams, or edges with a delay and initial tokens of their own.
+
+        Examples
+        --------
+        >>> import amp
+        >>> g = amp.Graph()
+        >>> x = g.input("x")
+        >>> g.gate("bar", [amp.edge(x, delay=100)])
+        >>> g.output("out", amp.edge(x, gate="bar"))
+        >>> amp.compile(g).latency
+        {'out': 100}
+        """
+        where = str(user_place())
+        if not (isinstance(name, str) and name) or name in self._gates:
+            raise BadGraph("a gate has a name of its own", got=repr(name), where=where)
+        edges = tuple(self._edge(Inlet("contributors"), given) for given in contributors)
+        if not edges or any(edge.default is not None or edge.gates for edge in edges):
+            raise BadGraph(
+                "a gate has contributors, which are waited for and stand behind no gate",
+                got=repr(list(contributors)),
+                where=where,
+            )
+        self._gates[name] = edges
+        self._frozen = None
 
     def close_feedback(self, loop: Feedback, stream: Stream) -> None:
         """See `Feedback.connect`."""
@@ -263,12 +302,15 @@ class Graph:
     def freeze(self) -> Frozen:
         """The graph as it is now."""
         if self._frozen is None:
-            nodes = self._resolved()
+            resolve = self._resolver()
+            gates = {name: resolve(edges) for name, edges in self._gates.items()}
+            nodes = [self._resolved(node, resolve, gates) for node in self.nodes]
             params = [(param, nodes[index], inlet) for param, index, inlet in self._params]
-            self._frozen = Frozen(self.sample_rate, self.batch, nodes, params)
+            self._frozen = Frozen(self.sample_rate, self.batch, nodes, params, gates)
         return self._frozen
 
-    def _resolved(self) -> list[Node]:
+    def _resolver(self) -> Callable[[Any], Any]:
+        """What puts streams in the place of feedback streams, in edges and tuples of them."""
         targets: list[tuple[int, int]] = []
         for loop, stream in self._feedback:
             if stream is None:
@@ -278,23 +320,37 @@ class Graph:
                     fix="call connect(stream) on it",
                 )
             targets.append((stream.node, stream.outlet))
-        if not targets:
-            return list(self.nodes)
 
         def resolve(source: Any) -> Any:
             if isinstance(source, tuple):
                 return tuple(resolve(s) for s in source)
             if isinstance(source, Edge) and source.source < 0:
-                outlet = targets[-1 - source.source]
-                return Edge(*outlet, source.delay, source.initial, source.default)
+                node, outlet = targets[-1 - source.source]
+                return dataclasses.replace(source, source=node, outlet=outlet)
             return source
 
-        return [
-            dataclasses.replace(n, sources=resolve(n.sources), edges=resolve(n.edges))
-            if any(edge.source < 0 for edge in n.edges)
-            else n
-            for n in self.nodes
-        ]
+        return resolve
+
+    def _resolved(
+        self, node: Node, resolve: Callable[[Any], Any], gates: dict[str, tuple[Edge, ...]]
+    ) -> Node:
+        """``node`` with gates as edges, and without feedback streams."""
+        loops = any(edge.source < 0 for edge in node.edges)
+        if not loops and not (self._gated and any(edge.gates for edge in node.edges)):
+            return node
+        names = dict.fromkeys(name for edge in node.edges for name in edge.gates)
+        if missing := [name for name in names if name not in gates]:
+            raise BadGraph(
+                f"the graph has no gate {missing[0]!r}",
+                expected=", ".join(map(repr, gates)) or "graph.gate(name, contributors)",
+                where=str(node),
+            )
+        return dataclasses.replace(
+            node,
+            sources=resolve(node.sources),
+            edges=resolve(node.edges),
+            controls=tuple(edge for name in names for edge in gates[name]),
+        )
 
     def fingerprint(self) -> str:
         """Hash of everything that a schedule depends on: names, node types, edges; not values."""
@@ -368,9 +424,12 @@ class Graph:
                 fix="write *streams" if isinstance(given, list | tuple) else "use nodes.Constant",
             )
         self._own(given.stream)
+        self._gated |= bool(given.gates)
         shape = (self.batch, given.stream.channels)
         initial = initial_tokens(given.initial, shape)
-        return Edge(given.stream.node, given.stream.outlet, given.delay, initial, given.default)
+        return Edge(
+            given.stream.node, given.stream.outlet, given.delay, initial, given.default, given.gates
+        )
 
     def _channels(self, kind: NodeType, widths: dict[str, int]) -> int:
         if kind.channels == "each":

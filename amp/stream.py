@@ -139,6 +139,7 @@ class Tapped(Operand):
     delay: int
     initial: ArrayLike | int | tuple[float, int]
     default: float | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def graph(self) -> Graph:  # type: ignore[override]
@@ -152,6 +153,7 @@ def edge(
     delay: int = 0,
     initial: ArrayLike | int | tuple[float, int] = 0,
     default: float | None = None,
+    gate: str | tuple[str, ...] = (),
 ) -> Tapped:
     """A stream with metadata, written where the stream is used.
 
@@ -168,6 +170,8 @@ def edge(
     default
         Read by the clock instead of in order: at clock t the newest token that is visible, else
         this number. The consumer does not wait for the edge, so its delay adds no latency.
+    gate
+        Name of a gate, or several: the consumer waits for its contributors too, see `Graph.gate`.
 
     Examples
     --------
@@ -197,4 +201,7 @@ def edge(
         if value.ndim:
             raise BadValue("an edge's default is one number", got=repr(default))
         default = float(value)
-    return Tapped(stream, int(delay), initial, default)
+    gates = (gate,) if isinstance(gate, str) else tuple(gate)
+    if not all(isinstance(name, str) and name for name in gates):
+        raise BadValue("a gate's name is text", got=repr(gate))
+    return Tapped(stream, int(delay), initial, default, gates)

@@ -110,6 +110,7 @@ class _Maker:
         self.inputs = {"x": draw(st.integers(1, 3)), "y": 1}
         self.streams: list[Stream] = [self.graph.input(n, c) for n, c in self.inputs.items()]
         self.params = 0
+        self.gates: dict[str, int] = {}  # name to its last contributor: who waits comes later
 
     def pick(self, *choices: Any) -> Any:
         return self.draw(st.sampled_from(choices))
@@ -128,15 +129,20 @@ class _Maker:
 
     def tap(self, stream: Stream, *, clock: bool = True) -> Stream | Tapped:
         """``stream``, often as it is, sometimes delayed or with initial tokens."""
-        style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock")
+        style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock", "gate")
         source = self.graph.nodes[stream.node].type if stream.node >= 0 else None
         if style == "clock" and not (clock and source and source.rate("out") == 1):
+            style = "plain"
+        if style == "gate" and not any(at <= stream.node for at in self.gates.values()):
             style = "plain"
         if style == "plain":
             return stream
         if style == "clock":
             tokens = self.initial(stream.channels) if self.pick(True, False, False) else 0
             return amp.edge(stream, delay=self.pick(0, 1, 30), initial=tokens, default=0.5)
+        if style == "gate":
+            names = [name for name, at in self.gates.items() if at <= stream.node]
+            return amp.edge(stream, gate=tuple(self.draw(st.sets(st.sampled_from(names)))))
         delay = self.pick(1, 2, 7, 40, 75) if style != "tokens" else 0
         return amp.edge(
             stream, delay=delay, initial=self.initial(stream.channels) if style != "delay" else 0
@@ -243,6 +249,19 @@ class _Maker:
         order = self.draw(st.permutations(range(3)))
         kind = self.pick(nodes.Mix(), nodes.Clip())
         self.keep(self.add(kind, *(terms[i] for i in order)))
+
+    def gate(self) -> None:
+        """A gate that later nodes may stand behind."""
+        streams = [self.stream() for _ in range(self.draw(st.integers(1, 3)))]
+        streams = [s for s in streams if self.graph.nodes[s.node].type.rate("out") == 1]
+        if streams:
+            name = f"gate {len(self.gates)}"
+            self.gates[name] = max(s.node for s in streams)
+            delays = [self.pick(0, 1, 50) for _ in streams]
+            late = [
+                amp.edge(s, delay=d, initial=d // 2) for s, d in zip(streams, delays, strict=True)
+            ]
+            self.graph.gate(name, late)
 
     def other_rate(self) -> None:
         """A detour at another rate, or in pieces."""
@@ -437,7 +456,17 @@ def cases(draw: st.DrawFn) -> Case:
     """A graph of some 5 to 100 nodes with two inputs and one output or more."""
     m = _Maker(draw)
     blocks = [m.effect, m.effect, m.effect, m.source, m.pair, m.mix]
-    blocks += [m.loop, m.ring, m.choir, m.chain, m.other_rate, m.slow_loop, m.arrange, m.join]
+    blocks += [
+        m.loop,
+        m.ring,
+        m.choir,
+        m.chain,
+        m.other_rate,
+        m.slow_loop,
+        m.arrange,
+        m.join,
+        m.gate,
+    ]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}

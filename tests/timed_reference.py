@@ -6,6 +6,8 @@ that begins with its initial tokens, visible from clock 0; a token made by the f
 written at ``t + processing delay`` and visible ``delay`` frames later. Each node's c is found by trying:
 the least one, from 0 up, with which none of its firings comes before the tokens it takes are visible.
 
+A node behind a gate takes a token of each of its contributors too, and does not look at it.
+
 An edge with a default is read by the clock: nobody waits for it, and at clock t it gives the newest
 token that is visible then, or its default.
 
@@ -85,7 +87,7 @@ def paces_of(graph: Frozen) -> list[Pace]:
     nodes = graph.nodes
     pace = [Pace(rate.numerator, rate.denominator) for rate in rates_of(graph)]
     rows = list(zip(graph.source, graph.consumer, graph.produced, graph.consumed, strict=True))
-    edges = [edge for node in nodes for edge in node.edges]
+    edges = [edge for node in nodes for edge in (*node.edges, *node.controls)]
     for _ in range(len(nodes) + 1):
         before = list(pace)
         for edge, row in zip(edges, rows, strict=True):
@@ -332,7 +334,7 @@ def fifos_of(graph: Frozen) -> dict[tuple[int, int], Fifo]:
     fifos: dict[tuple[int, int], Fifo] = {}
     columns = zip(graph.produced, graph.consumed, graph.history, strict=True)
     for node in graph.nodes:
-        for i, edge in enumerate(node.edges):
+        for i, edge in enumerate((*node.edges, *node.controls)):
             made, read, history = map(int, next(columns))
             silence = np.zeros((graph.batch, graph.nodes[edge.source].channels))
             fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history, silence.shape)
@@ -353,7 +355,10 @@ class Simulation:
             for node, pace in zip(self.nodes, self.pace, strict=True)
         ]
         fifos = fifos_of(frozen)
-        self.edges = [[fifos[node.index, i] for i in range(len(node.edges))] for node in self.nodes]
+        self.edges = [
+            [fifos[node.index, i] for i in range(len(node.edges) + len(node.controls))]
+            for node in self.nodes
+        ]
         self.readers = [
             [fifo for fifo in fifos.values() if fifo.edge.source == node.index]
             for node in self.nodes
@@ -390,7 +395,7 @@ class Simulation:
             frame = clock - self.pace[node.index].offset
             tokens = [[self.arrays[node.name][:, :, frame]]]
         else:
-            tokens = [fifo.take(clock) for fifo in self.edges[node.index]]
+            tokens = [fifo.take(clock) for fifo in self.edges[node.index]][: len(node.edges)]
         results = self.processes[node.index].fire(tokens)
         self.fired[node.index] += 1
         if node.type.border == "output":

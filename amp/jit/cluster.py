@@ -171,7 +171,7 @@ class Clustering:
     def _before(self, group: Group, block: int) -> int:
         """Bit set of the items whose tokens of this very block ``group`` needs."""
         bits = 0
-        for read in group.reads:
+        for read in (*group.reads, *group.controls):
             late = read.source if read.plain else read.source[read.cover < block]
             for number in np.unique(self.group_of[late]):
                 if number >= 0:
@@ -265,7 +265,7 @@ class Clustering:
 
     def _waits(self, group: Group, home: Cluster, block: int) -> bool:
         """Something that ``group`` needs has to run after ``home``."""
-        for read in group.reads:
+        for read in (*group.reads, *group.controls):
             late = read.source if read.plain else read.source[read.cover < block]
             for number in np.unique(self.group_of[late]):
                 if number >= 0:
@@ -382,5 +382,5 @@ def _reorder(group: Group, order: Ints) -> None:
     if (order == np.arange(len(order))).all():
         return
     group.members = [group.members[i] for i in order]
-    for read in group.reads:
+    for read in (*group.reads, *group.controls):
         read.reorder(order)

@@ -65,6 +65,7 @@ class Group:
     wide: bool
     parts: int
     number: int
+    controls: list[Read] = field(default_factory=list)  # waited for, and not read
     takes: list[Take] = field(default_factory=list)
     archetype: str = ""
     skewed: bool = False
@@ -158,8 +159,7 @@ class Grouping:
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
         self._classes = pace.classes()
-        counts = [len(node.edges) for node in graph.nodes]
-        self._first = np.concatenate([[0], np.cumsum(counts)])
+        self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
         self._same = (
             (graph.delay + graph.tokens == 0)
@@ -170,10 +170,11 @@ class Grouping:
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
         """Groups of members that share their code and their start."""
-        found: dict[tuple[int, int], list[Node]] = {}
+        found: dict[tuple[int, int, int], list[Node]] = {}
         for node in members:
-            found.setdefault((node.signature, self._classes[node.index]), []).append(node)
-        for (signature, _), alike in found.items():
+            key = (node.signature, self._classes[node.index], len(node.controls))
+            found.setdefault(key, []).append(node)
+        for (signature, _, _), alike in found.items():
             first = alike[0]
             pace = self._pace[first.index]
             wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
@@ -187,6 +188,7 @@ class Grouping:
                     wide,
                     first.channels if first.type.channels == "each" else 1,
                     -1,
+                    self._controls(some),
                     self._graph.takes(first),
                     self._archetype(first.type),
                 )
@@ -208,6 +210,17 @@ class Grouping:
         return [
             self._read(inlet, [node.edges[number] for node in members], starts + number)
             for number, inlet in enumerate(inlets)
+        ]
+
+    def _controls(self, members: list[Node]) -> list[Read]:
+        starts = self._first[[node.index for node in members]]
+        return [
+            self._read(
+                -1,
+                [node.controls[number] for node in members],
+                starts + len(members[0].edges) + number,
+            )
+            for number in range(len(members[0].controls))
         ]
 
     def _read(self, inlet: int, edges: list[Edge], numbers: Ints) -> Read:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,10 +16,9 @@ def ring_uses(
     bound: Bound, graph: Frozen, pace: Paces, clock: int
 ) -> Iterator[tuple[str, str, int, int, int]]:
     """Of every edge in memory: producer, consumer, and its ring's number, capacity and tokens."""
-    first = np.cumsum([0, *(len(node.edges) for node in graph.nodes)])
     for call in bound.calls:
         for node, at, edge, ring in call.call.edges():
-            number = first[node.index] + at
+            number = int(graph.first[node.index]) + at
             written = pace[edge.source].fired(clock) * int(graph.produced[number])
             taken = pace[node.index].fired(clock) * int(graph.consumed[number])
             held = max(0, written + edge.tokens - taken) + int(graph.history[number])

@@ -15,13 +15,15 @@ from amp.jit.lowered import Narrow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from amp.graph import Frozen
+    from amp.graph import Edge, Frozen
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.lowered import Step
     from amp.schedule import Paces
 
     Words = NDArray[np.int64]
 
+ENDLESS = 1 << 60
+"""Room behind an edge whose tokens no one keeps."""
 _TIMERS = slice(driver.CYCLES, driver.FRAMES + 1)
 
 
@@ -140,25 +142,29 @@ class KpnRunner:
         number = {call.call.groups[0].first.index: i for i, call in enumerate(calls)}
         ins: list[list[list[int]]] = [[] for _ in calls]
         readers: list[list[list[int]]] = [[] for _ in calls]
-        first = np.cumsum([0, *(len(node.edges) for node in graph.nodes)])
+
+        def join(i: int, j: int, edge: Edge, at: int, capacity: int) -> None:
+            """Tell process i of its edge from process j, and the other way."""
+            mine, theirs = (bound.address(calls[n].words_at) for n in (i, j))
+            rates = [int(graph.produced[at]), int(graph.consumed[at])]
+            firings, period, offset = pace[edge.source]
+            lag = graph.nodes[edge.source].type.processing_delay + edge.delay
+            visible = [firings, period, offset + lag * firings]
+            ins[i].append([theirs, edge.tokens, j, *rates, *visible])
+            readers[j].append([mine, edge.tokens, i, *rates, capacity, 0, 0])
+
         for i, call in enumerate(calls):
             row = self._processes[i]
             _fill_call(row, call, bound)
             row[kpn.QUANTUM] = call.frames
-            mine = bound.address(call.words_at)
-            for node, at, edge, ring in call.call.edges():
-                j = number[edge.source]
-                theirs = bound.address(calls[j].words_at)
-                made, read = (
-                    int(rate[first[node.index] + at]) for rate in (graph.produced, graph.consumed)
-                )
-                firings, period, offset = pace[edge.source]
-                lag = graph.nodes[edge.source].type.processing_delay + edge.delay
-                visible = [firings, period, offset + lag * firings]
-                ins[i].append([theirs, edge.tokens, j, made, read, *visible])
-                again = int(graph.history[first[node.index] + at])
-                held = [bound.rings[ring].ring.frames - again, 0, 0]
-                readers[j].append([mine, edge.tokens, i, made, read, *held])
+            for node, number_of_edge, edge, ring in call.call.edges():
+                at = int(graph.first[node.index]) + number_of_edge
+                capacity = bound.rings[ring].ring.frames - int(graph.history[at])
+                join(i, number[edge.source], edge, at, capacity)
+            node = call.call.groups[0].first
+            at = int(graph.first[node.index]) + len(node.edges)
+            for k, edge in enumerate(node.controls):
+                join(i, number[edge.source], edge, at + k, ENDLESS)
         self._memory = bound
         self._ins, in_at = _pack(ins)
         self._readers, reader_at = _pack(readers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -132,10 +131,9 @@ def _tokens(
         for node, number, _, ring in call.call.edges()
     }
     fired = [pace[node.index].fired(clock) for node in graph.nodes]
-    edge_number = itertools.count()
     for node in graph.nodes:
         for number, edge in enumerate(node.edges):
-            flat = next(edge_number)
+            flat = int(graph.first[node.index]) + number
             written = fired[edge.source] * int(graph.produced[flat])
             count = written + edge.tokens - fired[node.index] * int(graph.consumed[flat])
             count += int(graph.history[flat])

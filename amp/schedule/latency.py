@@ -134,8 +134,7 @@ class _Solver:
         self.firings: list[int] = firings.tolist()
         self.frames: list[int] = frames.tolist()
         self.multirate = bool((graph.consumed != 1).any() or (graph.produced != 1).any())
-        counts = [len(node.edges) for node in graph.nodes]
-        self.first = [0, *np.cumsum(counts).tolist()]
+        self.first: list[int] = graph.first.tolist()
         # by edge: the token that a consumer's first firing needs, back from where it always must
         residue = (-1 - graph.tokens) % np.gcd(graph.consumed, graph.produced)
         self.ahead: list[int] = (graph.consumed - 1 - graph.tokens - residue).tolist()
@@ -233,9 +232,12 @@ class _Solver:
         path: list[int] = []
         while index not in path:  # every stuck node waits for a stuck node
             path.append(index)
-            edges = self.nodes[index].edges
             index = next(
-                e.source for e in edges if not e.tokens and e.default is None and e.source in stuck
+                self.source[number]
+                for number in range(self.first[index], self.first[index + 1])
+                if not self.graph.tokens[number]
+                and self.graph.waits[number]
+                and self.source[number] in stuck
             )
         self.raise_deadlock(path[path.index(index) :][::-1], [])
 

@@ -44,7 +44,9 @@ def settle(graph: Frozen) -> Frozen:
             fix="put a node between them that keeps the rate, such as nodes.Gain",
         )
     nodes = [_settle_node(graph, pace, node) for node in graph.nodes]
-    return Frozen(graph.sample_rate, graph.batch, nodes, graph.params, graph.fingerprint)
+    return Frozen(
+        graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
+    )
 
 
 def _settle_node(graph: Frozen, pace: Paces, node: Node) -> Node:
