@@ -471,7 +471,7 @@ def cases(draw: st.DrawFn) -> Case:
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     read = {(e.source, e.outlet) for node in m.graph.nodes for e in node.edges}
     heard = [s for s in m.streams if (s.node, s.outlet) not in read]
-    if draw(st.booleans()):  # nodes that nobody hears are nodes too
+    if not heard or draw(st.booleans()):  # nodes that nobody hears are nodes too
         heard = [m.streams[-1], *(m.stream() for _ in range(draw(st.integers(0, 2))))]
     outputs = {f"out{i}": m.tap(stream) for i, stream in enumerate(heard)}
     for name, tapped in outputs.items():
