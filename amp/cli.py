@@ -470,16 +470,14 @@ def _render(program: Program, arrays: Mapping[str, Array], frames: int) -> Resul
 def plan(
     graph: GraphPath,
     block: Annotated[int, typer.Option(min=1, max=1 << 16, help="Frames of an iteration.")] = 256,
-    width: Annotated[
-        int | None, typer.Option(help="Lanes at a time: 1, 2, 4, 8, 16, 32; else as it fits.")
-    ] = None,
+    width: Annotated[int, typer.Option(help="Lanes at a time: 1, 2, 4, 8, 16, 32.")] = 8,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="S.json", help="Where to save it.")
     ] = None,
     max_memory: MaxMemory = DEFAULT_MEMORY,
 ) -> None:
     """Make a schedule (IPLS) for a graph; print it, or save it."""
-    if width not in {None, 1, 2, 4, 8, 16, 32}:
+    if width not in {1, 2, 4, 8, 16, 32}:
         raise BadValue("a width is one of 1, 2, 4, 8, 16, 32", got=str(width))
     g = _read_graph(graph, max_memory)
     made = plan_graph(g, block=block, width=width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from amp.graph import Frozen, Graph
     from amp.schedule.latency import Paces
 
-MANY = 128
-"""Lanes of one type from which 16 at a time are faster: two vectors hide each other's latency."""
 
-
-def plan(graph: Graph, block: int = 256, width: int | None = None) -> IPLS:
+def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
     """A legal schedule for ``graph``.
 
     Parameters
@@ -32,7 +29,7 @@ def plan(graph: Graph, block: int = 256, width: int | None = None) -> IPLS:
     block
         Frames of one iteration.
     width
-        Lanes that a cohort computes at a time; by default 8, or 16 where many nodes are alike.
+        Lanes that a cohort computes at a time.
 
     Raises
     ------
@@ -53,9 +50,6 @@ def plan(graph: Graph, block: int = 256, width: int | None = None) -> IPLS:
     if not (whole and 1 <= block <= MAX_BLOCK):
         raise BadValue(f"a block is a whole number from 1 to {MAX_BLOCK}", got=repr(block))
     frozen = settle(graph.freeze())
-    if width is None:
-        most = max(Counter(frozen.kinds).values(), default=0) * frozen.batch
-        width = 16 if most >= MANY else 8
     if width not in WIDTHS:
         raise BadValue(f"a width is one of {WIDTHS}", got=repr(width))
     planner = _Planner(frozen, paces(frozen), int(width))
