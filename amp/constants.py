@@ -28,16 +28,17 @@ def check_constant(
     BadValue
         Naming the inlet and its range.
     """
-    if value.ndim not in {0, 2} or (value.ndim == 2 and value.shape[0] not in {1, batch}):
+    fits = not value.ndim or (value.ndim == 2 and value.shape[0] in {1, batch} and value.shape[1])
+    if not fits:
         raise BadValue(
             f"inlet {inlet.name!r} takes a number or an array of shape (batch, channel)",
-            expected=f"batch {batch} or 1",
+            expected=f"(batch {batch} or 1, channels)",
             got=f"shape {value.shape}",
         )
     nyquist = inlet.high == "nyquist"
     high = sample_rate / 2 if nyquist else float(inlet.high)
-    above = value >= high if nyquist else value > high
-    if (value < inlet.low).any() or above.any():
+    least, most = (value.item(),) * 2 if not value.ndim else (value.min(), value.max())
+    if least < inlet.low or most > high or (nyquist and most >= high):
         bracket = f"[{inlet.low:g}, {high:g}{')' if nyquist else ']'} {inlet.unit}".strip()
         raise BadValue(f"inlet {inlet.name!r} lies in {bracket}", got=repr(value.tolist()))
 

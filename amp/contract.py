@@ -8,6 +8,7 @@ authoritative text.
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -109,8 +110,10 @@ class Param:
         return f"Param({shown!r}, name={self.name!r})"
 
 
-def constant_array(value: ArrayLike, what: str) -> NDArray[np.float64]:
+def constant_array(value: Any, what: str) -> NDArray[np.float64]:
     """Finite real float64 array of ``value``, or `BadNode`."""
+    if isinstance(value, float) and math.isfinite(value):
+        return np.array(value)  # as it nearly always is
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
@@ -140,9 +143,10 @@ def _attribute(kind: type[NodeType], name: str, value: Any) -> Any:
 
 def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     """Attribute ``name`` of ``params``: an int where it says so, else a float or an array."""
-    notes = [inspect.get_annotations(base).get(name) for base in kind.__mro__]
-    if isinstance(value, int) and next(note for note in notes if note) in {"int", int}:
-        return value
+    if isinstance(value, int):
+        notes = [inspect.get_annotations(base).get(name) for base in kind.__mro__]
+        if next(note for note in notes if note) in {"int", int}:
+            return value
     array = constant_array(value, f"{kind.__name__}.{name}")
     if not array.ndim:
         return float(array)
