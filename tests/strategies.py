@@ -133,7 +133,8 @@ class _Maker:
         source = self.graph.nodes[stream.node].type if stream.node >= 0 else None
         if style == "clock" and not (clock and source and source.rate("out") == 1):
             style = "plain"
-        if style == "gate" and not any(at <= stream.node for at in self.gates.values()):
+        open_to = clock and any(at <= stream.node for at in self.gates.values())
+        if style == "gate" and not open_to:
             style = "plain"
         if style == "plain":
             return stream
