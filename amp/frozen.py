@@ -148,6 +148,11 @@ class Frozen:
         return furthest
 
     @functools.cached_property
+    def multirate(self) -> bool:
+        """Some edge carries more than one token a firing."""
+        return bool((self.consumed != 1).any() or (self.produced != 1).any())
+
+    @functools.cached_property
     def numbers(self) -> dict[str, int]:
         """Index of each node by name."""
         return {node.name: node.index for node in self.nodes}

@@ -1,7 +1,8 @@
 """The driver of an IPLS program: a flat list of native calls, repeated every block.
 
-A step is sixteen words. A call fires its kernel as often as its nodes' pace has it due; a loop repeats the steps after it in narrower blocks; a fork hands lists of steps to the
-thread pool. Denormals are flushed while it runs, and the caller's floating-point state is restored.
+A step is sixteen words. A call fires its kernel as often as its nodes' pace has it due; a loop repeats
+the steps after it in narrower blocks; a fork hands lists of steps to the thread pool. Denormals are
+flushed while it runs, and the caller's floating-point state is restored.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from llvmlite import ir
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
 from amp.jit.emit_values import Values
-from amp.jit.llvm import F64, I64, PTR, integer, loop, offset, smaller, word
+from amp.jit.llvm import F64, I1, PTR, integer, loop, offset, pieces, word
 
 if TYPE_CHECKING:
     from amp.jit.emit_ports import Reader
@@ -59,50 +59,37 @@ class _Across:
     def run(self) -> None:
         """Pieces of frames, each as vectors and then one by one."""
         b, fn = self.b, self.function
-        flat: ir.Value = ir.Constant(ir.IntType(1), 1)
-        entries = [entry for port in (*self.sources, *self.targets) for entry in port]
-        for entry in entries:
-            flat = b.and_(flat, b.icmp_signed("==", entry.stride, integer(8)))
-        still = {
-            width: Values(self.function.with_width(width), across=True) for width in (FRAMES, 1)
-        }
-        for values in still.values():
+        self.entries = [entry for port in (*self.sources, *self.targets) for entry in port]
+        self.flat: ir.Value = ir.Constant(I1, 1)
+        for entry in self.entries:
+            self.flat = b.and_(self.flat, entry.is_flat(b))
+        self.values = {width: Values(fn.with_width(width), across=True) for width in (FRAMES, 1)}
+        for values in self.values.values():
             for value in self.kernel.values:
                 if not value.varies:
                     values.emit(b, value, {})
-        before = b.block
-        head, inside, after = (b.append_basic_block(f"piece.{p}") for p in ("head", "do", "end"))
-        b.branch(head)
-        b.position_at_end(head)
-        done = b.phi(I64, "done")
-        done.add_incoming(integer(0), before)
-        b.cbranch(b.icmp_signed("<", done, fn.frames), inside, after)
-        b.position_at_end(inside)
-        count = b.sub(fn.frames, done)
-        k = b.add(fn.fired, done)
-        for entry in entries:
-            slot = b.and_(b.sub(k, entry.tokens), entry.mask)
-            left = b.add(b.sub(entry.mask, slot), integer(1))
-            endless = b.icmp_signed("<", entry.mask, integer(0))
-            count = smaller(b, b.select(endless, count, left), count)
-        vectors = b.select(flat, b.sdiv(count, integer(FRAMES)), integer(0))
-        starts = {id(entry): entry.at(b, b.sub(k, entry.tokens)) for entry in entries}
+        pieces(b, fn.frames, self._piece)
+
+    def _piece(self, done: ir.Value) -> ir.Value:
+        """Frames from ``done`` on, until some ring ends; how many."""
+        b, fn = self.b, self.function
+        k, count = b.add(fn.fired, done), b.sub(fn.frames, done)
+        for entry in self.entries:
+            count = entry.until_end(b, b.sub(k, entry.tokens), count)
+        starts = {id(entry): entry.at(b, b.sub(k, entry.tokens)) for entry in self.entries}
+        vectors = b.select(self.flat, b.sdiv(count, integer(FRAMES)), integer(0))
+        rest = b.mul(vectors, integer(FRAMES))
+        wide, single = self.values[FRAMES], self.values[1]
         loop(
             b,
             vectors,
             "vector",
-            lambda i: self._step(still[FRAMES], starts, k, b.mul(i, integer(FRAMES))),
+            lambda i: self._step(wide, starts, k, b.mul(i, integer(FRAMES))),
         )
-        rest = b.mul(vectors, integer(FRAMES))
         loop(
-            b,
-            b.sub(count, rest),
-            "frame",
-            lambda i: self._step(still[1], starts, k, b.add(rest, i)),
+            b, b.sub(count, rest), "frame", lambda i: self._step(single, starts, k, b.add(rest, i))
         )
-        done.add_incoming(b.add(done, count), b.block)
-        b.branch(head)
-        b.position_at_end(after)
+        return count
 
     def _step(self, values: Values, starts: dict[int, ir.Value], k: ir.Value, i: ir.Value) -> None:
         """``width`` frames from ``i`` of the piece on, the first of which is firing ``k + i``."""

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from llvmlite import ir
 
 from amp.jit import words as w
-from amp.jit.llvm import F64, I64, PTR, VOID, integer, loop, offset, smaller, transposed, word
+from amp.jit.llvm import (
+    F64,
+    I64,
+    PTR,
+    VOID,
+    integer,
+    loop,
+    offset,
+    pieces,
+    smaller,
+    transposed,
+    word,
+)
 
 if TYPE_CHECKING:
     from amp.ir import Kernel
@@ -32,6 +44,16 @@ class Entry(NamedTuple):
     def at(self, b: ir.IRBuilder, k: ir.Value) -> ir.Value:
         """Address of the token of index ``k``, tokens counted already."""
         return offset(b, self.base, b.mul(b.and_(k, self.mask), self.stride))
+
+    def is_flat(self, b: ir.IRBuilder) -> ir.Value:
+        """Tokens lie side by side."""
+        return b.icmp_signed("==", self.stride, integer(8))
+
+    def until_end(self, b: ir.IRBuilder, k: ir.Value, count: ir.Value) -> ir.Value:
+        """How many of ``count`` tokens from index ``k`` on come before the ring begins again."""
+        left = b.add(b.sub(self.mask, b.and_(k, self.mask)), integer(1))
+        endless = b.icmp_signed("<", self.mask, integer(0))
+        return smaller(b, b.select(endless, count, left), count)
 
 
 def read_entry(b: ir.IRBuilder, at: ir.Value) -> Entry:
@@ -95,20 +117,9 @@ class _Move:
             return integer(0)
         flat = b.and_(full, b.icmp_signed("==", self.step, integer(1)))
         for entry in entries:
-            flat = b.and_(flat, b.icmp_signed("==", entry.stride, integer(8)))
+            flat = b.and_(flat, entry.is_flat(b))
         count = b.select(flat, self.vectors, integer(0))
-        before = b.block
-        head, inside, after = (b.append_basic_block(f"piece.{p}") for p in ("head", "do", "end"))
-        b.branch(head)
-        b.position_at_end(head)
-        done = b.phi(I64, "done")
-        done.add_incoming(integer(0), before)
-        b.cbranch(b.icmp_signed("<", done, count), inside, after)
-        b.position_at_end(inside)
-        moved = b.add(done, self.piece(entries, done))
-        done.add_incoming(moved, b.block)
-        b.branch(head)
-        b.position_at_end(after)
+        pieces(b, count, lambda done: self.piece(entries, done))
         return count
 
     def piece(self, entries: list[Entry], done: ir.Value) -> ir.Value:
@@ -119,9 +130,7 @@ class _Move:
         for entry in entries:
             first = b.add(b.sub(self.number, entry.tokens), done)
             starts.append(entry.at(b, first))
-            left = b.add(b.sub(entry.mask, b.and_(first, entry.mask)), integer(1))
-            endless = b.icmp_signed("<", entry.mask, integer(0))
-            count = smaller(b, b.select(endless, count, left), count)
+            count = entry.until_end(b, first, count)
 
         def each_square(i: ir.Value) -> None:
             frame = b.mul(i, integer(size))

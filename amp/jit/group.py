@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.graph import Edge
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from amp.contract import NodeType, Take
-    from amp.graph import Frozen, Node
+    from amp.graph import Edge, Frozen, Node
     from amp.schedule import Pace, Paces
 
     Ints = NDArray[np.int64]
@@ -28,7 +26,6 @@ WIDE = 8
 class Read:
     """The edges of one inlet of a group, by slot."""
 
-    inlet: int
     edges: list[Edge]
     source: Ints
     outlet: Ints
@@ -52,9 +49,10 @@ class Read:
 class Group:
     """Members of one cohort with one code.
 
-    A lane is (slot, batch, part), and what the part is spread over; each lane holds ``planes`` channels. Element-wise nodes put
-    channels into parts, or into planes when they join a cluster without parts. The slots of a wide
-    sum are its terms; the slots of a skewed chain are its nodes, in order.
+    A lane is (slot, batch, part), and what the part is spread over; each lane holds ``planes``
+    channels. Element-wise nodes put channels into parts, or into planes when they join a cluster
+    without parts. The slots of a wide sum are its terms; the slots of a skewed chain are its nodes,
+    in order.
     """
 
     members: list[Node]
@@ -196,36 +194,24 @@ class Grouping:
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
         first = members[0]
         if wide:
-            return [
-                self._read(
-                    0, list(first.edges), self._first[first.index] + np.arange(len(first.edges))
-                )
-            ]
+            numbers = self._first[first.index] + np.arange(len(first.edges))
+            return [self._read(list(first.edges), numbers)]
         starts = self._first[[node.index for node in members]]
-        inlets = [
-            i
-            for i, source in enumerate(first.sources)
-            for _ in (source if type(source) is tuple else [source] * (type(source) is Edge))
-        ]
         return [
-            self._read(inlet, [node.edges[number] for node in members], starts + number)
-            for number, inlet in enumerate(inlets)
+            self._read([node.edges[number] for node in members], starts + number)
+            for number in range(len(first.edges))
         ]
 
     def _controls(self, members: list[Node]) -> list[Read]:
-        starts = self._first[[node.index for node in members]]
+        first = members[0]
+        starts = self._first[[node.index for node in members]] + len(first.edges)
         return [
-            self._read(
-                -1,
-                [node.controls[number] for node in members],
-                starts + len(members[0].edges) + number,
-            )
-            for number in range(len(members[0].controls))
+            self._read([node.controls[number] for node in members], starts + number)
+            for number in range(len(first.controls))
         ]
 
-    def _read(self, inlet: int, edges: list[Edge], numbers: Ints) -> Read:
+    def _read(self, edges: list[Edge], numbers: Ints) -> Read:
         return Read(
-            inlet,
             edges,
             np.array([e.source for e in edges], np.int64),
             np.array([e.outlet for e in edges], np.int64),

@@ -58,6 +58,22 @@ def loop(b: ir.IRBuilder, count: ir.Value, name: str, body: Callable[[ir.Value],
     b.position_at_end(after)
 
 
+def pieces(b: ir.IRBuilder, count: ir.Value, body: Callable[[ir.Value], ir.Value]) -> None:
+    """Emit ``done = 0; while done < count: done += body(done)``; ``b`` continues after it."""
+    before = b.block
+    head, inside, after = (b.append_basic_block(f"piece.{part}") for part in ("head", "do", "end"))
+    b.branch(head)
+    b.position_at_end(head)
+    done = b.phi(I64, "done")
+    done.add_incoming(integer(0), before)
+    b.cbranch(b.icmp_signed("<", done, count), inside, after)
+    b.position_at_end(inside)
+    moved = b.add(done, body(done))
+    done.add_incoming(moved, b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
 def transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Columns of a square of vectors, by swapping ever smaller blocks (Eklundh, "A fast computer
     method for matrix transposing", IEEE Trans. Computers C-21(7), 1972)."""

@@ -18,10 +18,7 @@ def ring_uses(
     """Of every edge in memory: producer, consumer, and its ring's number, capacity and tokens."""
     for call in bound.calls:
         for node, at, edge, ring in call.call.edges():
-            number = int(graph.first[node.index]) + at
-            written = pace[edge.source].fired(clock) * int(graph.produced[number])
-            taken = pace[node.index].fired(clock) * int(graph.consumed[number])
-            held = max(0, written + edge.tokens - taken) + int(graph.history[number])
+            _, held = pace.tokens(int(graph.first[node.index]) + at, clock)
             frames = bound.rings[ring].ring.frames
             yield graph.nodes[edge.source].name, node.name, ring, frames, held
 

@@ -130,14 +130,10 @@ def _tokens(
         for call in bound.calls
         for node, number, _, ring in call.call.edges()
     }
-    fired = [pace[node.index].fired(clock) for node in graph.nodes]
     for node in graph.nodes:
         for number, edge in enumerate(node.edges):
-            flat = int(graph.first[node.index]) + number
-            written = fired[edge.source] * int(graph.produced[flat])
-            count = written + edge.tokens - fired[node.index] * int(graph.consumed[flat])
-            count += int(graph.history[flat])
-            if count <= 0:
+            written, count = pace.tokens(int(graph.first[node.index]) + number, clock)
+            if not count:
                 continue
             group, slot = seat[edge.source]
             ring = bound.rings[ring_of[node.index, number]]

@@ -75,6 +75,14 @@ class Paces:
         found: list[int] = np.unique(rows, axis=1, return_inverse=True)[1].ravel().tolist()
         return found
 
+    def tokens(self, number: int, clock: int) -> tuple[int, int]:
+        """Of edge ``number`` before ``clock``: tokens that its producer has written, and tokens
+        that the edge holds, those that are read again among them."""
+        g = self._graph
+        written = self[int(g.source[number])].fired(clock) * int(g.produced[number])
+        taken = self[int(g.consumer[number])].fired(clock) * int(g.consumed[number])
+        return written, max(0, written + int(g.tokens[number]) - taken) + int(g.history[number])
+
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
         no longer than this the consumer may run before the producer. Below 1 it may not."""
@@ -117,9 +125,8 @@ def paces(graph: Frozen) -> Paces:
         For a cycle whose delays exceed its tokens.
     """
     firings, frames = firing_rates(graph)
-    single = (graph.consumed == 1).all() and (graph.produced == 1).all()
     forward = (graph.source < graph.consumer) | ~graph.waits
-    if single and not graph.delay.any() and not graph.processing.any():
+    if not graph.multirate and not graph.delay.any() and not graph.processing.any():
         if not forward[graph.tokens == 0].all():
             _Solver(graph, firings, frames).order()
         return Paces(graph, firings, frames, np.zeros(len(graph.nodes), np.int64))
@@ -133,7 +140,7 @@ class _Solver:
         self.graph, self.nodes = graph, graph.nodes
         self.firings: list[int] = firings.tolist()
         self.frames: list[int] = frames.tolist()
-        self.multirate = bool((graph.consumed != 1).any() or (graph.produced != 1).any())
+        self.multirate = graph.multirate
         self.first: list[int] = graph.first.tolist()
         # by edge: the token that a consumer's first firing needs, back from where it always must
         residue = (-1 - graph.tokens) % np.gcd(graph.consumed, graph.produced)

@@ -39,7 +39,7 @@ def firing_rates(graph: Frozen) -> tuple[Ints, Ints]:
         With the equation that has no solution.
     """
     count = len(graph.nodes)
-    if (graph.consumed == 1).all() and (graph.produced == 1).all():
+    if not graph.multirate:
         return np.ones(count, np.int64), np.ones(count, np.int64)
     rate = _solve(graph)
     for node, value in zip(graph.nodes, rate, strict=True):
