@@ -51,7 +51,8 @@ def compile(
     ipls
         A schedule for it; None is the data-driven Kahn process network. Samples are the same.
     threads
-        Threads for the independent kernels of a schedule.
+        Threads for the independent kernels of a schedule, or for the processes of the KPN that are
+        ready. The bits are the same.
     timing
         Count the cycles of every kernel.
     archetypes
@@ -78,8 +79,9 @@ def compile(
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.generate import generate
+    from amp.jit.ipls_runner import IplsRunner
+    from amp.jit.kpn_runner import KpnRunner
     from amp.jit.lower import lower
-    from amp.jit.runner import IplsRunner, KpnRunner
     from amp.jit.skew import skew_chains
     from amp.program import Program
 
@@ -130,7 +132,7 @@ def compile(
         bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
         runner: IplsRunner | KpnRunner
         if ipls is None:
-            runner = KpnRunner(bound, frozen, pace, timing=timing)
+            runner = KpnRunner(bound, frozen, pace, threads=threads, timing=timing)
         else:
             runner = IplsRunner(bound, frames, threads=threads, timing=timing)
         return Program(

@@ -44,6 +44,9 @@ class Runner(Protocol):
     def run(self, frames: int) -> None:
         """Run native code for ``frames`` frames, and move the clock on by as many."""
 
+    def seek(self) -> None:
+        """Take up the counters of firings that the program's words hold."""
+
 
 class Program:
     """A compiled graph. Make one with `amp.compile`.
@@ -158,9 +161,13 @@ class Program:
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set."""
         with self._exclusive():
-            self._bound.reset()
+            self._restart()
             for _, record in self._runner.records:
                 record[:] = 0
+
+    def _restart(self) -> None:
+        self._bound.reset()
+        self._runner.seek()
 
     def _exclusive(self) -> threading.Lock:
         if self._lock.locked():
@@ -222,7 +229,7 @@ class Program:
             for call in self._users(name):
                 self._bound.fill_params(call)
             if self.clock == 0:
-                self._bound.reset()  # it may be what a state starts with
+                self._restart()  # it may be what a state starts with
 
     def _users(self, name: str) -> list[BoundCall]:
         """Calls that read a parameter."""
@@ -272,6 +279,7 @@ class Program:
             for bound in self._bound.calls:
                 bound.words[w.FIRED] = bound.call.pace.fired(state.clock)
             self._bound.clock[0] = state.clock
+            self._runner.seek()
 
     def _check_state(self, state: State) -> None:
         """Refuse a damaged snapshot before anything has changed."""

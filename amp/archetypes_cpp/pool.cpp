@@ -5,30 +5,14 @@
 #include <new>
 #include <unsupported/Eigen/CXX11/ThreadPool>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include "denormals.hpp"
 
 namespace {
-
-// Denormals cost a hundred times a normal number. Each thread has its own control word, so each
-// worker sets it once, at its start; the calling thread's word is the program's business.
-void flush_denormals() {
-#if defined(__SSE2__)
-  constexpr unsigned kFlushToZero = 0x8000;
-  constexpr unsigned kDenormalsAreZero = 0x0040;
-  _mm_setcsr(_mm_getcsr() | kFlushToZero | kDenormalsAreZero);
-#elif defined(__aarch64__)
-  uint64_t word;
-  asm volatile("mrs %0, fpcr" : "=r"(word));
-  asm volatile("msr fpcr, %0" : : "r"(word | (uint64_t{1} << 24)));
-#endif
-}
 
 struct FlushingEnvironment : Eigen::StlThreadEnvironment {
   EnvThread* CreateThread(std::function<void()> body) {
     return new EnvThread([body = std::move(body)] {
-      flush_denormals();
+      const Flushed flushed;  // the calling thread's word is the program's business
       body();
     });
   }

@@ -1,7 +1,7 @@
 """Prebuilt C++ kernels: from the manifest, through cppyy, to an address LLVM can call.
 
 This is the only module that imports cppyy, and only inside :func:`load`: a graph without archetypes
-never pays for it. The thread pool has a plain C interface and needs ctypes alone.
+never pays for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import platform
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +31,6 @@ _LEVELS = {
     "v3": {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"},
     "v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
-
-_TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
 class Argument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,33 +85,6 @@ class Archetype:
     adjoint_address: int
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The thread pool's C functions; `run_address` is `run` for generated code.
-
-    Attributes
-    ----------
-    create
-        ``create(threads)`` gives a handle, or None when no thread could be started.
-    destroy
-        ``destroy(handle)`` joins the workers.
-    run
-        ``run(handle, task, argument, count)`` calls ``task(argument, i)`` for each i below count,
-        on the workers and the caller, and returns when all are done. `task` is made by :meth:`task`
-        or is the address of generated code.
-    """
-
-    create: Callable[[int], int | None]
-    destroy: Callable[[int], None]
-    run: Callable[[int | None, Any, int | None, int], None]
-    run_address: int
-
-    @staticmethod
-    def task(function: Callable[[Any, int], None]) -> Any:
-        """Make a Python function ``(argument, index)`` a task; keep it alive while it runs."""
-        return _TASK(function)
-
-
 def host_level() -> str:
     """Name the build of the kernels that suits this processor.
 
@@ -142,7 +113,7 @@ def host_level() -> str:
 
 def library_path(level: str) -> Path:
     """Locate the kernels built for one level."""
-    return _installed(f"lib/libamp_archetypes_{level}.so")
+    return installed(f"lib/libamp_archetypes_{level}.so")
 
 
 @functools.cache
@@ -154,7 +125,7 @@ def manifest() -> dict[str, Row]:
     >>> manifest()["matrix_mix"].forward.symbol
     'amp_matrix_mix_forward'
     """
-    table = tomllib.loads(_installed("manifest.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads(installed("manifest.toml").read_text(encoding="utf-8"))
     rows = msgspec.convert(table["archetype"], tuple[Row, ...])
     return {row.name: row for row in rows}
 
@@ -184,39 +155,11 @@ def load(name: str) -> Archetype:
         )
     cppyy = _cppyy()
     cppyy.load_library(str(library_path(host_level())))
-    cppyy.include(str(_installed(row.header)))
+    cppyy.include(str(installed(row.header)))
     addresses = [_address(cppyy, entry) for entry in (row.forward, row.adjoint)]
     for entry, address in zip((row.forward, row.adjoint), addresses, strict=True):
         _self_test(entry, address)
     return Archetype(name, *addresses)
-
-
-@functools.cache
-def load_pool() -> Pool:
-    """Load the thread pool.
-
-    Examples
-    --------
-    >>> import ctypes
-    >>> pool = load_pool()
-    >>> seen = (ctypes.c_int64 * 4)()
-    >>> @pool.task
-    ... def square(argument, index):
-    ...     seen[index] = index * index
-    >>> handle = pool.create(2)
-    >>> pool.run(handle, square, None, 4)
-    >>> pool.destroy(handle)
-    >>> list(seen)
-    [0, 1, 4, 9]
-    """
-    library = ctypes.CDLL(str(_installed("lib/libamp_pool.so")))
-    create, destroy, run = library.amp_pool_create, library.amp_pool_destroy, library.amp_pool_run
-    create.argtypes, create.restype = [ctypes.c_int64], ctypes.c_void_p
-    destroy.argtypes, destroy.restype = [ctypes.c_void_p], None
-    # A bare pointer, so that a Python task and the address of generated code both fit.
-    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-    run.restype = None
-    return Pool(create, destroy, run, ctypes.cast(run, ctypes.c_void_p).value or 0)
 
 
 def invoke(entry: Entry, address: int, values: Values) -> None:
@@ -244,7 +187,8 @@ def _argument(argument: Argument, value: int | npt.NDArray[np.float64]) -> Any:
     return value.ctypes.data
 
 
-def _installed(name: str) -> Path:
+def installed(name: str) -> Path:
+    """Path of a file of ``amp/archetypes_cpp``, built or not."""
     # An editable install keeps sources and built libraries in two folders; the package knows both.
     roots = [Path(root) / "archetypes_cpp" for root in sys.modules["amp"].__path__]
     for root in roots:

@@ -16,7 +16,7 @@ import pytest
 from references.archetypes import fma, matrix_mix_adjoint, matrix_mix_forward
 
 from amp.errors import ArchetypeUnavailable
-from amp.jit import archetypes
+from amp.jit import archetypes, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,8 +225,8 @@ def test_importing_amp_does_not_load_cppyy() -> None:
 
 
 @pytest.fixture(params=[1, 2, 5])
-def pool(request: pytest.FixtureRequest) -> Iterator[tuple[archetypes.Pool, int]]:
-    functions = archetypes.load_pool()
+def pool(request: pytest.FixtureRequest) -> Iterator[tuple[runtime.Pool, int]]:
+    functions = runtime.load_pool()
     handle = functions.create(request.param)
     assert handle is not None
     yield functions, handle
@@ -234,7 +234,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[tuple[archetypes.Pool, int]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 1000])
-def test_the_pool_runs_every_index_once(pool: tuple[archetypes.Pool, int], count: int) -> None:
+def test_the_pool_runs_every_index_once(pool: tuple[runtime.Pool, int], count: int) -> None:
     functions, handle = pool
     seen = np.zeros(count + 1, dtype=np.int64)
 
@@ -248,7 +248,7 @@ def test_the_pool_runs_every_index_once(pool: tuple[archetypes.Pool, int], count
     assert seen.tolist() == [3] * count + [0]
 
 
-def test_the_pool_uses_its_workers_and_the_caller(pool: tuple[archetypes.Pool, int]) -> None:
+def test_the_pool_uses_its_workers_and_the_caller(pool: tuple[runtime.Pool, int]) -> None:
     functions, handle = pool
     threads = set()
 
@@ -262,7 +262,7 @@ def test_the_pool_uses_its_workers_and_the_caller(pool: tuple[archetypes.Pool, i
     assert len(threads) > 1
 
 
-def test_a_run_inside_a_run_does_not_lock_up(pool: tuple[archetypes.Pool, int]) -> None:
+def test_a_run_inside_a_run_does_not_lock_up(pool: tuple[runtime.Pool, int]) -> None:
     functions, handle = pool
     counted = np.zeros(64, dtype=np.int64)
 
@@ -280,7 +280,7 @@ def test_a_run_inside_a_run_does_not_lock_up(pool: tuple[archetypes.Pool, int]) 
 
 @pytest.mark.skipif(archetypes.host_level() == "portable", reason="reads the x86 behaviour")
 def test_workers_flush_denormals_and_the_caller_does_not(
-    pool: tuple[archetypes.Pool, int],
+    pool: tuple[runtime.Pool, int],
 ) -> None:
     functions, handle = pool
     halves: dict[int, float] = {}
@@ -297,7 +297,7 @@ def test_workers_flush_denormals_and_the_caller_does_not(
 
 
 def test_a_null_pool_runs_on_the_caller() -> None:
-    functions = archetypes.load_pool()
+    functions = runtime.load_pool()
     order = []
 
     @functions.task

@@ -17,8 +17,8 @@ from bits import assert_same_bits
 import amp
 from amp import nodes
 from amp.errors import ArchetypeUnavailable, BadState, BadValue, ProgramBusy
-from amp.jit.archetypes import load_pool
 from amp.jit.engine import Statistics
+from amp.jit.runtime import load_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,517 @@
+#include "kpn.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <thread>
+
+#include "denormals.hpp"
+#include "pool.hpp"
+
+namespace {
+
+using Count = std::atomic<int64_t>;
+static_assert(sizeof(Count) == 8 && Count::is_always_lock_free, "a counter is one word");
+
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max() / 4;
+
+int64_t quotient(int64_t x, int64_t by) { return by == 1 ? x : x / by; }
+
+// Event k is at clock floor((k * frames + offset) / firings); see amp.schedule.Pace.
+struct Pace {
+  int64_t firings, frames, offset;
+
+  int64_t before(int64_t clock) const {
+    const int64_t past = std::max<int64_t>(clock * firings - offset, 0);
+    return quotient(past + frames - 1, frames);
+  }
+  int64_t clock(int64_t k) const { return quotient(k * frames + offset, firings); }
+};
+
+// One reader of one outlet. Its producer has made `made * produced` tokens, its consumer has taken
+// `taken * consumed`; `tokens` were there at first (fewer than none: so many are skipped).
+struct Edge {
+  int64_t source, consumer;  // numbers of processes
+  const Count* made;
+  const Count* taken;
+  int64_t produced, consumed, tokens;
+  int64_t capacity;
+  Pace visible;           // of the firings counted by `made`; no firings: tokens carry stamps
+  const int64_t* stamps;  // by slot of the ring, when the token was written
+  int64_t mask, delay;
+  int64_t most;  // tokens that it has held
+
+  int64_t held() const {
+    return made->load(std::memory_order_acquire) * produced + tokens -
+           taken->load(std::memory_order_acquire) * consumed;
+  }
+  int64_t room() const { return quotient(capacity - held(), produced); }
+
+  // Clock from which the consumer's token `index` is visible.
+  int64_t time(int64_t index) const {
+    const int64_t own = index - tokens;
+    if (own < 0) return 0;
+    return visible.firings ? visible.clock(quotient(own, produced)) : stamps[own & mask] + delay;
+  }
+
+  // Tokens that have become visible before `clock`, first ones and those taken since included.
+  int64_t visible_before(int64_t clock) const {
+    const int64_t written = made->load(std::memory_order_acquire);
+    if (visible.firings) return std::min(written, visible.before(clock)) * produced + tokens;
+    int64_t low = taken->load(std::memory_order_relaxed) * consumed;
+    int64_t high = written * produced + tokens;
+    if (high <= low || time(high - 1) < clock) return high;
+    while (low < high) {  // stamps never fall
+      const int64_t middle = low + (high - low) / 2;
+      if (time(middle) < clock) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+};
+
+// Where one lane of a ring lies; see amp/jit/words.py.
+struct Entry {
+  char* base;
+  int64_t mask, tokens, stride;
+
+  double* at(int64_t index) const {
+    return reinterpret_cast<double*>(base + ((index - tokens) & mask) * stride);
+  }
+};
+
+// A ring that a data-dependent process writes: the clock of every token goes with it.
+struct Out {
+  const Entry* entries;
+  int64_t outlet, produced;
+  int64_t* stamps;
+  int64_t mask;
+};
+
+enum Kind : int64_t { kKernel, kSwitch, kSelect, kTrigger, kSample };
+enum State : int64_t { kIdle, kQueued, kRunning, kAgain };
+enum Crossing : int64_t { kRising = 1, kFalling = 2 };
+
+struct Process {
+  void (*kernel)(int64_t* words, int64_t firings);
+  int64_t* words;
+  int64_t kind;
+  Pace pace;  // no firings: it fires when its tokens are visible
+  int64_t quantum, processing_delay;
+  Edge* ins;
+  int64_t in_count;
+  Edge* const* readers;
+  int64_t reader_count;
+  const Out* outs;
+  int64_t out_count;
+  const Entry* const* entries;  // of each inlet, for what moves tokens itself
+  int64_t planes;
+  int64_t crossing;  // of a trigger
+  int64_t looped;    // a sample that waits for itself in the end
+  Count fired;
+  Count counts[2];  // tokens of each outlet (switch, trigger) or inlet (select, sample)
+  int64_t time;     // of its last firing, if it is data-dependent
+  double previous;  // control of a trigger
+  int64_t full;     // edge without room, for which it waits
+  int64_t missing;  // edge without a token, for which it waits
+  int64_t cycles, firings, frames;
+  Count state;
+};
+
+struct Network {
+  Process* processes;
+  int64_t count;
+  Edge* edges;
+  Count* queue;
+  int64_t queue_mask;
+  const int64_t* samples;  // processes that read by the clock what depends on data, sources first
+  int64_t sample_count;
+  int64_t step;   // most frames after which they are asked
+  int64_t grows;  // some ring has no bound
+  int64_t timing;
+  void* pool;
+  int64_t threads, clock;
+  Count head, tail, active;
+};
+
+int64_t cycles() {
+#if defined(__SSE2__)
+  return static_cast<int64_t>(__rdtsc());
+#else
+  return 0;
+#endif
+}
+
+// ---- the queue: every process is in it at most once, so that it never overflows
+
+template <bool kShared>
+void push(Network& net, int64_t index) {
+  if constexpr (kShared) {
+    Count& slot = net.queue[net.tail.fetch_add(1, std::memory_order_relaxed) & net.queue_mask];
+    while (slot.load(std::memory_order_acquire)) std::this_thread::yield();  // still being read
+    slot.store(index + 1, std::memory_order_release);
+  } else {
+    const int64_t at = net.tail.load(std::memory_order_relaxed);
+    net.queue[at & net.queue_mask].store(index + 1, std::memory_order_relaxed);
+    net.tail.store(at + 1, std::memory_order_relaxed);
+  }
+}
+
+// A process to look at, or -1.
+template <bool kShared>
+int64_t pop(Network& net) {
+  int64_t at = net.head.load(std::memory_order_relaxed);
+  if constexpr (kShared) {
+    do {
+      if (at >= net.tail.load(std::memory_order_relaxed)) return -1;
+    } while (!net.head.compare_exchange_weak(at, at + 1, std::memory_order_relaxed));
+    Count& slot = net.queue[at & net.queue_mask];
+    int64_t index;
+    while (!(index = slot.load(std::memory_order_acquire))) std::this_thread::yield();
+    slot.store(0, std::memory_order_release);
+    return index - 1;
+  } else {
+    if (at >= net.tail.load(std::memory_order_relaxed)) return -1;
+    net.head.store(at + 1, std::memory_order_relaxed);
+    Count& slot = net.queue[at & net.queue_mask];
+    const int64_t index = slot.load(std::memory_order_relaxed);
+    slot.store(0, std::memory_order_relaxed);
+    return index - 1;
+  }
+}
+
+// Have a process looked at, now or when it is done with what it does.
+template <bool kShared>
+void wake(Network& net, int64_t index) {
+  Process& process = net.processes[index];
+  if (process.kind == kSample) return;  // asked when all else stands still
+  if constexpr (kShared) {
+    int64_t state = process.state.load(std::memory_order_relaxed);
+    for (;;) {
+      const int64_t next = state == kIdle ? kQueued : state == kRunning ? kAgain : state;
+      // Written even where nothing changes, so that the one who looks next sees what was done here.
+      if (process.state.compare_exchange_weak(state, next, std::memory_order_acq_rel)) break;
+    }
+    if (state != kIdle) return;
+    net.active.fetch_add(1, std::memory_order_relaxed);
+    push<kShared>(net, index);
+  } else if (process.state.load(std::memory_order_relaxed) == kIdle) {
+    process.state.store(kQueued, std::memory_order_relaxed);
+    push<kShared>(net, index);
+  }
+}
+
+// ---- firing
+
+// Firings that every inlet has visible tokens for, at most `most`.
+int64_t fed(const Network& net, Process& process, int64_t most) {
+  process.missing = -1;
+  const int64_t fired = process.fired.load(std::memory_order_relaxed);
+  for (int64_t i = 0; i < process.in_count; ++i) {
+    const Edge& edge = process.ins[i];
+    const int64_t some = quotient(edge.visible_before(net.clock), edge.consumed) - fired;
+    if (some < 1 && edge.held() < edge.consumed) process.missing = &edge - net.edges;
+    most = std::min(most, some);
+  }
+  return most;
+}
+
+// Firings that leave every reader room, at most `most`.
+int64_t roomy(const Network& net, Process& process, int64_t most) {
+  process.full = -1;
+  for (int64_t i = 0; i < process.reader_count; ++i) {
+    const int64_t some = process.readers[i]->room();
+    if (some >= most) continue;
+    process.full = process.readers[i] - net.edges;
+    most = some;
+  }
+  return most;
+}
+
+void note_most(const Process& process) {
+  for (int64_t i = 0; i < process.reader_count; ++i) {
+    Edge& edge = *process.readers[i];
+    edge.most = std::max(edge.most, edge.held());
+  }
+}
+
+// Clock of firing `k` of a data-dependent process: when the last of its tokens is visible.
+int64_t firing_time(const Process& process, int64_t k) {
+  int64_t time = process.time;
+  for (int64_t i = 0; i < process.in_count; ++i) {
+    const Edge& edge = process.ins[i];
+    time = std::max(time, edge.time((k + 1) * edge.consumed - 1));
+  }
+  return time;
+}
+
+int64_t fire_kernel(const Network& net, Process& process) {
+  const int64_t fired = process.fired.load(std::memory_order_relaxed);
+  int64_t most = process.quantum;
+  if (process.pace.firings) most = std::min(most, process.pace.before(net.clock) - fired);
+  const int64_t count = roomy(net, process, fed(net, process, most));
+  if (count < 1) return 0;
+  process.kernel(process.words, count);
+  if (!process.pace.firings) {
+    for (int64_t k = fired; k < fired + count; ++k) {
+      process.time = firing_time(process, k);
+      for (int64_t o = 0; o < process.out_count; ++o) {
+        const Out& out = process.outs[o];
+        for (int64_t j = k * out.produced; j < (k + 1) * out.produced; ++j) {
+          out.stamps[j & out.mask] = process.time + process.processing_delay;
+        }
+      }
+    }
+  }
+  process.fired.store(fired + count, std::memory_order_release);
+  return count;
+}
+
+void copy(const Process& process, const Entry* from, int64_t j, const Entry* to, int64_t k) {
+  for (int64_t plane = 0; plane < process.planes; ++plane) *to[plane].at(k) = *from[plane].at(j);
+}
+
+// Give token `j` of inlet `inlet` to every reader of `outlet` as its token `k`.
+void send(const Process& process, int64_t inlet, int64_t j, int64_t outlet, int64_t k) {
+  for (int64_t o = 0; o < process.out_count; ++o) {
+    const Out& out = process.outs[o];
+    if (out.outlet != outlet) continue;
+    copy(process, process.entries[inlet], j, out.entries, k);
+    if (out.stamps) out.stamps[k & out.mask] = process.time;
+  }
+}
+
+// Whether each reader of what `made` counts has room for a token.
+bool has_room(const Network& net, Process& process, const Count& made) {
+  for (int64_t i = 0; i < process.reader_count; ++i) {
+    const Edge& edge = *process.readers[i];
+    if (edge.made == &made && edge.room() < 1) {
+      process.full = &edge - net.edges;
+      return false;
+    }
+  }
+  return true;
+}
+
+// A switch or a trigger: each firing takes a token and its control, and sends it or not.
+int64_t fire_router(const Network& net, Process& process) {
+  const int64_t first = process.fired.load(std::memory_order_relaxed);
+  const int64_t count = fed(net, process, process.quantum);
+  process.full = -1;
+  int64_t k = first;
+  for (; k < first + count; ++k) {
+    const double control = *process.entries[1][0].at(k);
+    const bool now = control > 0, before = process.previous > 0;
+    const bool crosses = (now && !before && (process.crossing & kRising)) ||
+                         (!now && before && (process.crossing & kFalling));
+    const bool sends = process.kind == kSwitch || crosses;
+    const int64_t outlet = process.kind == kSwitch && !now ? 1 : 0;
+    Count& sent = process.counts[outlet];
+    if (sends && !has_room(net, process, sent)) break;
+    process.time = firing_time(process, k);
+    if (sends) {
+      const int64_t number = sent.load(std::memory_order_relaxed);
+      send(process, 0, k, outlet, number);
+      sent.store(number + 1, std::memory_order_release);
+    }
+    process.previous = control;
+  }
+  process.fired.store(k, std::memory_order_release);
+  return k - first;
+}
+
+// A select: its control says which inlet the next token is taken from.
+int64_t fire_select(const Network& net, Process& process) {
+  const int64_t first = process.fired.load(std::memory_order_relaxed);
+  const Edge& control = process.ins[2];
+  const int64_t controls = control.visible_before(net.clock);
+  process.full = -1;
+  process.missing = controls <= first && control.held() < 1 ? &control - net.edges : -1;
+  int64_t k = first;
+  for (; k < std::min(controls, first + process.quantum); ++k) {
+    const int64_t which = *process.entries[2][0].at(k) > 0 ? 0 : 1;
+    const Edge& edge = process.ins[which];
+    Count& taken = process.counts[which];
+    const int64_t j = taken.load(std::memory_order_relaxed);
+    if (edge.visible_before(net.clock) <= j) {
+      if (edge.held() < 1) process.missing = &edge - net.edges;
+      break;
+    }
+    if (!has_room(net, process, process.fired)) break;
+    process.time = std::max({process.time, control.time(k), edge.time(j)});
+    send(process, which, j, 0, k);
+    taken.store(j + 1, std::memory_order_release);
+    process.fired.store(k + 1, std::memory_order_release);
+  }
+  return k - first;
+}
+
+// The newest token that is visible at each firing of a paced process, up to its firing `until`.
+int64_t fire_sample(const Network& net, Process& process, int64_t until) {
+  const Edge& edge = process.ins[0];
+  const int64_t first = process.fired.load(std::memory_order_relaxed);
+  const int64_t last = first + roomy(net, process, std::min(process.quantum, until - first));
+  int64_t taken = process.counts[0].load(std::memory_order_relaxed);
+  const int64_t written = edge.made->load(std::memory_order_acquire) * edge.produced + edge.tokens;
+  for (int64_t k = first; k < last; ++k) {
+    const int64_t clock = process.pace.clock(k);
+    while (taken < written && edge.time(taken) <= clock) ++taken;
+    send(process, 0, taken - 1, 0, k);
+  }
+  process.counts[0].store(taken, std::memory_order_release);
+  process.fired.store(last, std::memory_order_release);
+  return last - first;
+}
+
+template <bool kShared>
+void wake_peers(Network& net, const Process& process) {
+  for (int64_t i = 0; i < process.reader_count; ++i) {
+    wake<kShared>(net, process.readers[i]->consumer);
+  }
+  for (int64_t i = 0; i < process.in_count; ++i) wake<kShared>(net, process.ins[i].source);
+}
+
+// Fire a process that is not in the queue; whether it may have more to do.
+template <bool kShared>
+bool fire(Network& net, int64_t index, int64_t sample_until) {
+  Process& process = net.processes[index];
+  const int64_t began = net.timing ? cycles() : 0;
+  int64_t count = 0;
+  switch (process.kind) {
+    case kKernel:
+      count = fire_kernel(net, process);
+      break;
+    case kSelect:
+      count = fire_select(net, process);
+      break;
+    case kSample:
+      count = fire_sample(net, process, sample_until);
+      break;
+    default:
+      count = fire_router(net, process);
+  }
+  if (count < 1) return false;
+  if (net.timing) {
+    process.cycles += cycles() - began;
+    process.firings += 1;
+    process.frames += count;
+  }
+  note_most(process);
+  wake_peers<kShared>(net, process);
+  return count == process.quantum;  // stopped by neither tokens nor room: no neighbour will wake it
+}
+
+// Fire until nothing is ready, on this thread and, if shared, on others that do the same.
+template <bool kShared>
+void drain(Network& net) {
+  int64_t idle = 0;
+  for (;;) {
+    const int64_t index = pop<kShared>(net);
+    if (index < 0) {
+      if (!kShared || !net.active.load(std::memory_order_acquire)) return;
+      if (++idle > 64) std::this_thread::yield();  // others still fire: they may wake someone
+      continue;
+    }
+    idle = 0;
+    Process& process = net.processes[index];
+    if constexpr (kShared) {
+      // What was done before it was woken is seen from here on.
+      process.state.exchange(kRunning, std::memory_order_acq_rel);
+      const bool more = fire<kShared>(net, index, 0);
+      int64_t state = kRunning;
+      if (!more && process.state.compare_exchange_strong(state, kIdle, std::memory_order_acq_rel)) {
+        net.active.fetch_sub(1, std::memory_order_release);
+      } else {
+        process.state.store(kQueued, std::memory_order_release);
+        push<kShared>(net, index);
+      }
+    } else {
+      process.state.store(kIdle, std::memory_order_relaxed);
+      if (fire<kShared>(net, index, 0)) wake<kShared>(net, index);
+    }
+  }
+}
+
+void drain_all(Network& net) {
+  for (int64_t i = 0; i < net.count; ++i) wake<false>(net, i);
+  if (!net.pool) {
+    drain<false>(net);
+    return;
+  }
+  int64_t queued = net.tail.load(std::memory_order_relaxed) - net.head.load(std::memory_order_relaxed);
+  net.active.store(queued, std::memory_order_relaxed);
+  amp_pool_run(
+      net.pool, [](void* network, int64_t) { drain<true>(*static_cast<Network*>(network)); }, &net,
+      net.threads);
+}
+
+// An edge that a process with tokens has no room on, or -1.
+int64_t full_edge(const Network& net) {
+  for (int64_t i = 0; i < net.count; ++i) {
+    if (net.processes[i].full >= 0) return net.processes[i].full;
+  }
+  return AMP_KPN_DONE;
+}
+
+// Fire one process that reads by the clock, now that nothing else can write before it reads; whether
+// there was one. Of several that wait for one another, the one whose clock is behind goes first, frame
+// by frame.
+bool fire_a_sample(Network& net) {
+  int64_t behind = -1, least = kNever;
+  for (int64_t i = 0; i < net.sample_count; ++i) {
+    const int64_t index = net.samples[i];
+    Process& process = net.processes[index];
+    const int64_t fired = process.fired.load(std::memory_order_relaxed);
+    const int64_t due = process.pace.before(net.clock);
+    if (fired >= due) continue;
+    if (!process.looped) return fire<false>(net, index, due), true;
+    if (const int64_t clock = process.pace.clock(fired); clock < least) {
+      behind = index;
+      least = clock;
+    }
+  }
+  if (behind < 0) return false;
+  fire<false>(net, behind, net.processes[behind].pace.before(least + 1));
+  return true;
+}
+
+int64_t run_until(Network& net, int64_t clock) {
+  net.clock = clock;
+  do {
+    drain_all(net);
+    if (net.grows) {
+      const int64_t full = full_edge(net);
+      if (full >= 0) return full;
+    }
+  } while (fire_a_sample(net));
+  for (int64_t i = 0; i < net.count; ++i) {
+    const Process& process = net.processes[i];
+    const int64_t fired = process.fired.load(std::memory_order_relaxed);
+    if (process.pace.firings && fired < process.pace.before(clock)) return AMP_KPN_STARVED;
+  }
+  return AMP_KPN_DONE;
+}
+
+}  // namespace
+
+extern "C" int64_t amp_kpn_run(void* network, int64_t* clock, int64_t frames) {
+  const Flushed flushed;
+  Network& net = *static_cast<Network*>(network);
+  const int64_t end = *clock + frames;
+  int64_t now = *clock, answer = AMP_KPN_DONE;
+  while (now < end && answer == AMP_KPN_DONE) {
+    now = std::min(end, now + net.step);
+    answer = run_until(net, now);
+  }
+  // The clock moves here, so that no signal can come between the frames and the clock.
+  if (answer == AMP_KPN_DONE) *clock = end;
+  return answer;
+}
+
+extern "C" int64_t amp_kpn_sizes(int64_t table) {
+  constexpr int64_t kSizes[] = {sizeof(Network), sizeof(Process), sizeof(Edge), sizeof(Out)};
+  return kSizes[table];
+}

@@ -1,0 +1,116 @@
+"""The IPLS engine at work: the driver bound to a program's memory."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from amp.jit import driver
+from amp.jit.engine import native
+from amp.jit.lowered import Narrow
+from amp.jit.runtime import Threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from amp.jit.bind import Bound, BoundCall
+    from amp.jit.lowered import Step
+
+    Words = NDArray[np.int64]
+
+_TIMERS = slice(driver.CYCLES, driver.FRAMES + 1)
+
+
+class IplsRunner:
+    """Runs the steps of a schedule in order, independent ones on ``threads`` threads."""
+
+    def __init__(self, bound: Bound, block: int, *, threads: int, timing: bool) -> None:
+        self._bound, self._block = bound, block
+        self._by_call = {id(b.call): b for b in bound.calls}
+        self._pool = Threads(threads) if threads > 1 else None
+        self._rows: list[Words] = []
+        self._tables: list[Words] = []
+        self._labels: list[tuple[str, int]] = []
+        forks: list[tuple[int, list[tuple[int, int]]]] = []
+        self._add_steps(bound.lowered.steps, forks)
+        self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
+        first = self._steps.ctypes.data
+        for row, children in forks:
+            table = np.array(
+                [[first + 8 * driver.STEP_WORDS * at, count] for at, count in children], np.int64
+            )
+            self._tables.append(table)
+            self._steps[row, driver.TABLE] = table.ctypes.data
+        self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
+        self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
+        word, place = ctypes.c_int64, ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
+        self._run = kind(self._code.address)
+
+    def run(self, frames: int) -> None:
+        """See `amp.program.Runner`."""
+        steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
+        self._run(steps, len(self._steps), self._block, clock, frames)
+
+    def seek(self) -> None:
+        """See `amp.program.Runner`: the driver reads the words themselves."""
+
+    def _add_steps(self, steps: list[Step], forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        if self._pool is None:
+            for step in steps:
+                self._add_step(step, forks)
+            return
+        for level in _levels(steps):
+            if len(level) == 1:
+                self._add_step(level[0], forks)
+                continue
+            row = self._add_row(driver.FORK)
+            children = []
+            for step in level:
+                at = len(self._rows)
+                self._add_step(step, forks)
+                children.append((at, len(self._rows) - at))
+            self._rows[row][driver.CHILDREN] = len(children)
+            self._rows[row][driver.BODY] = len(self._rows) - row - 1
+            self._rows[row][driver.POOL] = self._pool.handle
+            self._rows[row][driver.POOL_RUN] = self._pool.run_address
+            forks.append((row, children))
+
+    def _add_step(self, step: Step, forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        if isinstance(step, Narrow):
+            row = self._add_row(driver.LOOP)
+            self._rows[row][driver.BLOCK] = step.block
+            self._add_steps(step.steps, forks)
+            self._rows[row][driver.BODY] = len(self._rows) - row - 1
+            return
+        row = self._add_row(driver.CALL)
+        _fill_call(self._rows[row], self._by_call[id(step)], self._bound)
+        self._labels.append((str(step), row))
+
+    def _add_row(self, kind: int) -> int:
+        words = np.zeros(driver.STEP_WORDS, np.int64)
+        words[driver.KIND] = kind
+        self._rows.append(words)
+        return len(self._rows) - 1
+
+
+def _levels(steps: list[Step]) -> list[list[Step]]:
+    """Steps by the longest chain of steps that must run before them."""
+    level: dict[int, int] = {}
+    out: list[list[Step]] = []
+    for step in steps:
+        before = step.item.before
+        mine = 1 + max((level[i] for i in level if before >> i & 1), default=-1)
+        level[step.item.index] = mine
+        while len(out) <= mine:
+            out.append([])
+        out[mine].append(step)
+    return out
+
+
+def _fill_call(row: Words, bound: BoundCall, memory: Bound) -> None:
+    row[driver.FUNCTION] = bound.native.address
+    row[driver.WORDS] = memory.address(bound.words_at)
+    row[driver.PACE : driver.PACE + driver.PACE_WORDS] = bound.call.pace

@@ -1,0 +1,117 @@
+"""The native runtime: the KPN scheduler and the thread pool, prebuilt, with plain C functions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from amp.errors import ArchetypeUnavailable
+from amp.jit import kpn
+from amp.jit.archetypes import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The thread pool's C functions; `run_address` is `run` for generated code.
+
+    Attributes
+    ----------
+    create
+        ``create(threads)`` gives a handle, or None when no thread could be started.
+    destroy
+        ``destroy(handle)`` joins the workers.
+    run
+        ``run(handle, task, argument, count)`` calls ``task(argument, i)`` for each i below count,
+        on the workers and the caller, and returns when all are done. `task` is made by :meth:`task`
+        or is the address of generated code.
+    """
+
+    create: Callable[[int], int | None]
+    destroy: Callable[[int], None]
+    run: Callable[[int | None, Any, int | None, int], None]
+    run_address: int
+
+    @staticmethod
+    def task(function: Callable[[Any, int], None]) -> Any:
+        """Make a Python function ``(argument, index)`` a task; keep it alive while it runs."""
+        return _TASK(function)
+
+
+class Threads:
+    """A thread pool that dies with the program that it works for."""
+
+    def __init__(self, threads: int) -> None:
+        self._library = load_pool()
+        self.handle: int = self._library.create(threads) or 0
+        self.run_address = self._library.run_address
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self._library.destroy(self.handle)
+
+
+@functools.cache
+def load_pool() -> Pool:
+    """Load the thread pool.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> pool = load_pool()
+    >>> seen = (ctypes.c_int64 * 4)()
+    >>> @pool.task
+    ... def square(argument, index):
+    ...     seen[index] = index * index
+    >>> handle = pool.create(2)
+    >>> pool.run(handle, square, None, 4)
+    >>> pool.destroy(handle)
+    >>> list(seen)
+    [0, 1, 4, 9]
+    """
+    library = _library()
+    create, destroy, run = library.amp_pool_create, library.amp_pool_destroy, library.amp_pool_run
+    create.argtypes, create.restype = [ctypes.c_int64], ctypes.c_void_p
+    destroy.argtypes, destroy.restype = [ctypes.c_void_p], None
+    # A bare pointer, so that a Python task and the address of generated code both fit.
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    run.restype = None
+    return Pool(create, destroy, run, ctypes.cast(run, ctypes.c_void_p).value or 0)
+
+
+@functools.cache
+def load_scheduler() -> Callable[[int, int, int], int]:
+    """``run(network, clock, frames)`` of ``amp/archetypes_cpp/kpn.hpp``, given addresses.
+
+    Raises
+    ------
+    ArchetypeUnavailable
+        When the library is not installed, or was built from other sources.
+    """
+    library = _library()
+    sizes, run = library.amp_kpn_sizes, library.amp_kpn_run
+    sizes.argtypes, sizes.restype = [ctypes.c_int64], ctypes.c_int64
+    expected = [table.itemsize for table in kpn.TABLES]
+    built = [int(sizes(i)) for i in range(len(kpn.TABLES))]
+    if built != expected:
+        raise ArchetypeUnavailable(
+            "the runtime was built from this package's sources",
+            expected=f"table rows of {expected} bytes",
+            got=f"{built}",
+            fix="install amp again",
+        )
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    run.restype = ctypes.c_int64
+    scheduler: Callable[[int, int, int], int] = run
+    return scheduler
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(str(installed("lib/libamp_runtime.so")))
