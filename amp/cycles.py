@@ -42,6 +42,11 @@ class Cycle:
         self.total = sum(self.counts)
         self.starts = np.cumsum([0, *self.counts[:-1]])
 
+    @property
+    def spare(self) -> int:
+        """Tokens that a firing may write too many: ``forward`` gives the most, whatever its phase."""
+        return max(self.counts) - min(self.counts)
+
     def __len__(self) -> int:
         return len(self.counts)
 

@@ -78,6 +78,8 @@ class KpnRunner:
             for node, number, _, ring in call.call.edges():
                 capacity[self._graph.first[node.index] + number] = bound.rings[ring].ring.frames
         edges["capacity"] = capacity - self._graph.history
+        for number, (written, _) in self._graph.cycles.items():
+            edges["capacity"][number] -= written.spare
 
     def _join(self) -> None:
         """Tell processes and edges of each other."""
@@ -86,14 +88,20 @@ class KpnRunner:
         for name, column in (
             ("source", source),
             ("consumer", consumer),
-            ("produced", graph.produced),
-            ("consumed", graph.consumed),
             ("tokens", graph.tokens),
             ("delay", graph.delay),
             ("made", self._counter("fired", source)),
             ("taken", self._counter("fired", consumer)),
         ):
             edges[name] = column
+        edges["produced"]["each"], edges["consumed"]["each"] = graph.produced, graph.consumed
+        self._cycles = [
+            tuple(np.array([len(cycle), cycle.total, *cycle.starts], np.int64) for cycle in ends)
+            for ends in graph.cycles.values()
+        ]
+        for number, ends in zip(graph.cycles, self._cycles, strict=True):
+            for name, cycle in zip(("produced", "consumed"), ends, strict=True):
+                edges[name]["cycle"][number] = cycle.ctypes.data
         lag = graph.processing[source] + graph.delay
         edges["visible"]["firings"] = pace.firings[source]
         edges["visible"]["frames"] = pace.frames[source]

@@ -123,9 +123,9 @@ class Paces:
             theirs, mine = self[int(n[number])], self[int(m[number])]
             joint = Joint(g, number, theirs, mine)
             ahead = written.before(theirs.before(mine.clock(joint.k) + block))
-            tokens, spare = int(g.tokens[number]), max(written.counts) - min(written.counts)
+            tokens = int(g.tokens[number])
             most = max(0, tokens, tokens + int((ahead - taken.before(joint.k)).max()))
-            held[number] = most + spare + g.history[number]
+            held[number] = most + written.spare + g.history[number]
         return held
 
     def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
