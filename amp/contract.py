@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from amp.cycles import as_counts
 from amp.errors import BadNode
 from amp.ir import Builder
 
@@ -298,9 +299,39 @@ class NodeType:
     def check(self) -> None:
         """Raise `amp.errors.BadNode` if an attribute is outside its range."""
 
-    def rate(self, port: str) -> int:
-        """Tokens per firing of an inlet that reads a stream, or of an outlet."""
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        """Tokens per firing of an inlet that reads a stream, or of an outlet; a tuple has one count
+        for each firing of a cycle, and zeros are allowed."""
         return 1
+
+    def counts(self, port: str) -> tuple[int, ...]:
+        """The rate of ``port`` as tokens of each firing of a cycle.
+
+        Raises
+        ------
+        BadNode
+            For a rate that is none.
+        """
+        return as_counts(self.rate(port), f"{type(self).__name__}.{port}")
+
+    @property
+    def phases(self) -> int:
+        """Firings after which the rates of all ports begin again."""
+        ports = [*[inlet.name for inlet in type(self).inlets], *type(self).outlets]
+        cycles = {port: self.counts(port) for port in ports}
+        phases = max(map(len, cycles.values()), default=1)
+        if any(phases % len(counts) for counts in cycles.values()):
+            raise BadNode(
+                f"the rates of {type(self).__name__} have one cycle, or parts of it",
+                expected=f"counts of lengths that divide {phases}",
+                got=repr(cycles),
+            )
+        if phases > 1 and self.spread > 1:
+            raise BadNode(
+                f"{type(self).__name__} spreads its outlet over lanes, with one rate",
+                got=repr(cycles),
+            )
+        return phases
 
     @property
     def spread(self) -> int:
@@ -443,6 +474,20 @@ class Trace(Builder):
     def clock(self) -> Value:
         """Number of frames the node has computed before this one, as an integer."""
         return self.emit("clock")
+
+    def phase(self) -> Value:
+        """Which firing of its rates' cycle the node is in, from 0, as an integer.
+
+        It is a state, called ``phase``.
+        """
+        name = f"{self._scope}.phase"
+        if name not in self.states:
+            assert self._node is not None
+            now = self.istate("phase")
+            following = self.emit("iadd", now, self.iconst(1))
+            last = self.emit("ieq", following, self.iconst(self._node.phases))
+            self.next("phase", self.emit("iselect", last, self.iconst(0), following))
+        return self.states[name]
 
     def lane(self) -> Value:
         """``batch index * channels + channel index``, as an integer."""

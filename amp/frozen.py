@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.contract import NodeType, Param
+from amp.cycles import Cycle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class Edge:
     """One reader of one outlet. ``initial`` has shape (batch, channels, tokens) or is None.
 
-    With a ``default`` it is read by the clock, until it is settled (`amp.schedule.settle`); a settled
-    edge may ``skip`` the first tokens that its producer makes.
+    With a ``default`` it is read by the clock, until it is settled (`amp.schedule.settle`). A settled
+    edge may ``skip`` the first tokens that its producer makes, and its consumer's firings may take
+    other ``counts`` of tokens than its inlet's rate, over and over; of them it reads the last.
     """
 
     source: int
@@ -33,6 +35,7 @@ class Edge:
     default: float | None = None
     gates: tuple[str, ...] = ()
     skip: int = 0
+    counts: tuple[int, ...] | None = None
 
     @property
     def tokens(self) -> int:
@@ -93,10 +96,19 @@ class Frozen:
         One entry per edge, ordered by consumer: its edges, then its controls.
     waits
         Whether the consumer waits for the edge's tokens; else it reads by the clock.
+    balanced
+        Whether as many tokens are taken as are written, so that rates follow from each other.
     consumed, produced
-        Tokens that a firing of an edge's consumer takes, and of its producer writes.
-    history
-        Tokens taken by earlier firings that a firing reads again.
+        Tokens that a firing of an edge's consumer takes, and of its producer writes; if they differ
+        from firing to firing, those of a cycle of ``takings`` and ``writings`` firings.
+    cycles
+        Of such edges, and those of which a firing sees several tokens but takes another number: the
+        cycles of what is written and what is taken.
+    seen
+        Tokens that ``forward`` gets of an edge, of which the last is the last one taken.
+    reach, history
+        Tokens back from the last one taken that a firing reads; those among them that earlier firings
+        took.
     gates
         Contributors of each gate, by its name.
     params
@@ -124,33 +136,61 @@ class Frozen:
         self.waits = np.array([edge.default is None for edge in edges], bool)
         if fingerprint:
             self.fingerprint = fingerprint  # of the graph that this one was made of
-        self.consumed = self.produced = np.ones(len(edges), np.int64)
-        self.history = np.zeros(len(edges), np.int64)
+        self.balanced = self.waits.copy()
+        for node in nodes:
+            if node.controls:
+                first, end = self.first[node.index : node.index + 2]
+                self.balanced[first + len(node.edges) : end] = False
+        self.consumed = self.produced = self.seen = np.ones(len(edges), np.int64)
+        self.takings = self.writings = self.consumed
+        self.reach, self.history = self.seen, np.zeros(len(edges), np.int64)
+        self.cycles: dict[int, tuple[Cycle, Cycle]] = {}
         kinds = {type(node.type) for node in nodes}
-        if any(kind.rate is not NodeType.rate for kind in kinds):
-            rates = [_rates(node) for node in nodes]
-            self.consumed = np.array([n for ins, _ in rates for n in ins], np.int64)
-            self.produced = np.array([rates[e.source][1][e.outlet] for e in edges], np.int64)
-        if any(kind.takes is not NodeType.takes for kind in kinds):
+        least = self.consumed
+        if any(kind.rate is not NodeType.rate for kind in kinds) or any(e.counts for e in edges):
+            least = self._count(edges)
+        if any(kind.takes is not NodeType.takes for kind in kinds) or self.cycles:
             again = [n for node in nodes for n in self._again(node)]
-            self.history = np.maximum(np.array(again, np.int64) + 1 - self.consumed, 0)
+            self.reach = np.maximum(again, self.seen)
+            self.history = np.maximum(self.reach - least, 0)
+
+    def _count(self, edges: list[Edge]) -> NDArray[np.int64]:
+        """Fill in what is written and taken; the fewest tokens that a firing takes of each edge."""
+        known: dict[tuple[int, ...], Cycle] = {}
+
+        def cycle(counts: tuple[int, ...]) -> Cycle:
+            return known.setdefault(counts, Cycle(counts))
+
+        rates = [_rates(node) for node in self.nodes]
+        seen = [counts for ins, _ in rates for counts in ins]
+        written = [cycle(rates[edge.source][1][edge.outlet]) for edge in edges]
+        taken = [cycle(e.counts or counts) for e, counts in zip(edges, seen, strict=True)]
+        self.produced = np.array([c.total for c in written], np.int64)
+        self.consumed = np.array([c.total for c in taken], np.int64)
+        self.writings = np.array([len(c) for c in written], np.int64)
+        self.takings = np.array([len(c) for c in taken], np.int64)
+        self.seen = np.array([max(counts) for counts in seen], np.int64)
+        uneven = (self.writings > 1) | (self.takings > 1)
+        uneven |= (self.seen != 1) & (self.seen != self.consumed)
+        self.cycles = {i: (written[i], taken[i]) for i in np.flatnonzero(uneven).tolist()}
+        return np.array([min(c.counts) for c in taken], np.int64)
 
     def takes(self, node: Node) -> list[Take]:
         """See `NodeType.takes`."""
         return node.type.takes([self.nodes[edge.source].channels for edge in node.edges])
 
     def _again(self, node: Node) -> list[int]:
-        """How far back ``node`` reads each of its edges."""
+        """How many tokens ``node`` reaches back for on each of its edges."""
         furthest = [0] * (len(node.edges) + len(node.controls))
         for take in self.takes(node):
             for number, back in zip(take.edge, take.back, strict=True):
-                furthest[number] = max(furthest[number], back)
+                furthest[number] = max(furthest[number], back + 1)
         return furthest
 
     @functools.cached_property
     def multirate(self) -> bool:
-        """Some edge carries more than one token a firing."""
-        return bool((self.consumed != 1).any() or (self.produced != 1).any())
+        """Some edge carries another number of tokens than one a firing."""
+        return bool(self.cycles or (self.consumed != 1).any() or (self.produced != 1).any())
 
     @functools.cached_property
     def numbers(self) -> dict[str, int]:
@@ -181,6 +221,8 @@ class Frozen:
         columns = (channels, data, self.consumer, self.source, outlets, self.delay, self.tokens)
         for column in (*columns, self.waits, self.consumed, self.produced, self.history):
             digest.update(column.tobytes())
+        for number, (written, taken) in self.cycles.items():
+            digest.update(repr((number, written.counts, taken.counts)).encode())
         return digest.hexdigest()
 
     @functools.cached_property
@@ -191,12 +233,12 @@ class Frozen:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _rates(node: Node) -> tuple[list[int], list[int]]:
-    """Tokens per firing on each edge that ends at ``node``, and on each of its outlets."""
+def _rates(node: Node) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Tokens of each firing on each edge that ends at ``node``, and on each of its outlets."""
     kind = type(node.type)
-    ins = []
+    ins: list[tuple[int, ...]] = []
     for inlet, source in zip(kind.inlets, node.sources, strict=True):
         count = len(source) if type(source) is tuple else type(source) is Edge
-        ins += [node.type.rate(inlet.name)] * count
-    ins += [1] * len(node.controls)
-    return ins, [node.type.rate(outlet) for outlet in kind.outlets]
+        ins += [node.type.counts(inlet.name)] * count
+    ins += [(1,)] * len(node.controls)
+    return ins, [node.type.counts(outlet) for outlet in kind.outlets]

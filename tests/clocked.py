@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from timed_reference import counts_of
 
 from amp import nodes
 
@@ -30,16 +32,24 @@ def channels_of(node: Any, inlet: Inlet) -> int:
 
 
 def ratio(node: NodeType) -> tuple[int, int]:
-    """Tokens out for so many tokens in."""
-    ports = [inlet.name for inlet in type(node).inlets]
-    read = max((node.rate(port) for port in ports), default=1)
-    return node.rate("out") if type(node).outlets == ("out",) else 1, read
+    """Tokens of each outlet for so many tokens of each inlet."""
+
+    def moved(port: str) -> int:
+        counts = counts_of(node, port)
+        return sum(counts) * node.phases // len(counts)
+
+    read = max((moved(inlet.name) for inlet in type(node).inlets), default=1)
+    made = moved(type(node).outlets[0]) if type(node).outlets else 1
+    common = math.gcd(made, read)
+    return made // common, read // common
 
 
-def at_clock(graph: amp.Graph, node: NodeType, stream: Stream) -> Stream:
+def at_clock(graph: amp.Graph, node: NodeType, stream: Any) -> Stream:
     """What ``node`` makes of streams at the clock's rate, brought back to it: the tokens of a frame
-    side by side as channels, or each repeated."""
+    side by side as channels, or each repeated; and so its outlets."""
     made, read = ratio(node)
+    if isinstance(stream, tuple):
+        stream = graph.add(nodes.Concat(), *stream)
     if made > 1:
         stream = graph.add(nodes.Window(made, made), stream)
     return graph.add(nodes.Hold(read), stream) if read > 1 else stream

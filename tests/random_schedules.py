@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
-from timed_reference import Pace, paces_of
+from timed_reference import Ends, Pace, ends_of, paces_of
 
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan, settle
 from amp.schedule.ipls import WIDTHS
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
 Item = Stage | Loop
 
 
-def lasting(theirs: Pace, mine: Pace, made: int, read: int, tokens: int) -> int:
+def lasting(theirs: Pace, mine: Pace, ends: Ends) -> int:
     """Frames for which the tokens in flight last, whenever they are counted; by trying."""
-    if made == read == 1 and theirs.firings == theirs.frames == 1:
+    tokens = ends.edge.tokens
+    if ends.made == ends.taken == (1,) and theirs.firings == theirs.frames == 1:
         return tokens + mine.offset - theirs.offset
     least = 1 << 30
-    period = math.lcm(theirs.frames, mine.frames)
+    period = math.lcm(theirs.frames * len(ends.made), mine.frames * len(ends.taken))
     for clock in range(max(theirs.offset, mine.offset) + 2 * period + 1):
-        have = made * theirs.fired(clock) + tokens
-        # the consumer's firing of index have // read is the first to lack tokens
-        least = min(least, mine.clock(have // read) - clock)
+        have = ends.wrote(theirs.fired(clock)) + tokens
+        k = have // sum(ends.taken) * len(ends.taken)
+        while ends.took(k + 1) <= have:
+            k += 1
+        least = min(least, mine.clock(k) - clock)  # the first firing to lack tokens
     return least
 
 
@@ -44,12 +47,9 @@ class _Scheduler:
         self.nodes, self.rng, self.wild = graph.nodes, rng, wild
         self.width = rng.choice(WIDTHS)
         pace = paces_of(graph)
-        columns = (graph.source, graph.consumer, graph.produced, graph.consumed, graph.tokens)
         self.edges = [
-            (source, consumer, lasting(pace[source], pace[consumer], made, read, tokens))
-            for source, consumer, made, read, tokens in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
+            (end.source, end.consumer, lasting(pace[end.source], pace[end.consumer], end))
+            for end in ends_of(graph)
         ]
 
     def dare(self, share: float = 1.0) -> bool:

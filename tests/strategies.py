@@ -61,6 +61,27 @@ class Swap(NodeType):
         return [total - value for value in x]
 
 
+class Uneven(NodeType):
+    """Takes and writes so many tokens in each firing of a cycle. For tests.
+
+    ``y_i = x_last + x_(i mod n) / 2 + i / 8 + phase / 16``, of the last n tokens, n the most it takes.
+    """
+
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    inlets = (Inlet("input"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return self.writes if port == "out" else self.reads
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        x = x if isinstance(x, list) else [x]
+        phase = b.emit("to_float", b.phase())
+        base = b.fma(phase, 1 / 16, x[-1])
+        made = [b.fma(0.5, x[i % len(x)], base) + i / 8 for i in range(max(self.writes))]
+        return made if len(made) > 1 else made[0]
+
+
 @dataclass(frozen=True)
 class Case:
     """A graph and what it is run on."""
@@ -109,6 +130,7 @@ class _Maker:
         self.graph = amp.Graph(48_000, batch=draw(st.sampled_from((1, 1, 2, 3))))
         self.inputs = {"x": draw(st.integers(1, 3)), "y": 1}
         self.streams: list[Stream] = [self.graph.input(n, c) for n, c in self.inputs.items()]
+        self.others: list[Stream] = []  # at other rates
         self.params = 0
         self.gates: dict[str, int] = {}  # name to its last contributor: who waits comes later
 
@@ -128,19 +150,16 @@ class _Maker:
         return self.draw(st.sampled_from(recent if self.pick(True, True, False) else fits))
 
     def tap(self, stream: Stream, *, clock: bool = True) -> Stream | Tapped:
-        """``stream``, often as it is, sometimes delayed or with initial tokens."""
+        """``stream``, often as it is, sometimes delayed, with initial tokens, or read by the clock, or
+        another in its place that runs at another rate."""
         style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock", "gate")
-        source = self.graph.nodes[stream.node].type if stream.node >= 0 else None
-        if style == "clock" and not (clock and source and source.rate("out") == 1):
+        if style == "gate" and not any(at <= stream.node for at in self.gates.values()):
             style = "plain"
-        open_to = clock and any(at <= stream.node for at in self.gates.values())
-        if style == "gate" and not open_to:
-            style = "plain"
-        if style == "plain":
+        if style == "plain" or (style == "clock" and not clock):
             return stream
         if style == "clock":
-            tokens = self.initial(stream.channels) if self.pick(True, False, False) else 0
-            return amp.edge(stream, delay=self.pick(0, 1, 30), initial=tokens, default=0.5)
+            other = [s for s in self.others if s.channels == stream.channels]
+            return self.by_clock(self.pick(stream, *other[-3:]))
         if style == "gate":
             names = [name for name, at in self.gates.items() if at <= stream.node]
             return amp.edge(stream, gate=tuple(self.draw(st.sets(st.sampled_from(names)))))
@@ -148,6 +167,12 @@ class _Maker:
         return amp.edge(
             stream, delay=delay, initial=self.initial(stream.channels) if style != "delay" else 0
         )
+
+    def by_clock(self, stream: Stream, least: int = 0) -> Tapped:
+        """An edge that is read by the clock."""
+        tokens = self.initial(stream.channels) if self.pick(True, False, False) else 0
+        delay = max(least, self.pick(0, 1, 30))
+        return amp.edge(stream, delay=delay, initial=tokens, default=0.5)
 
     def initial(self, channels: int, least: int = 1) -> Any:
         """Initial tokens in one of their three forms."""
@@ -254,32 +279,42 @@ class _Maker:
     def gate(self) -> None:
         """A gate that later nodes may stand behind."""
         streams = [self.stream() for _ in range(self.draw(st.integers(1, 3)))]
-        streams = [s for s in streams if self.graph.nodes[s.node].type.rate("out") == 1]
-        if streams:
-            name = f"gate {len(self.gates)}"
-            self.gates[name] = max(s.node for s in streams)
-            delays = [self.pick(0, 1, 50) for _ in streams]
-            late = [
-                amp.edge(s, delay=d, initial=d // 2) for s, d in zip(streams, delays, strict=True)
-            ]
-            self.graph.gate(name, late)
+        streams = [self.pick(s, *self.others[-3:]) for s in streams]
+        name = f"gate {len(self.gates)}"
+        self.gates[name] = max(s.node for s in streams)
+        delays = [self.pick(0, 1, 50) for _ in streams]
+        late = [amp.edge(s, delay=d, initial=d // 2) for s, d in zip(streams, delays, strict=True)]
+        self.graph.gate(name, late)
 
     def other_rate(self) -> None:
         """A detour at another rate, or in pieces."""
-        x: Any = self.tap(self.stream(), clock=False)
+        x: Any = self.tap(self.stream())
         factor = self.pick(2, 3, 5)
-        style = self.pick("slow", "fast", "pieces", "ratio")
+        style = self.pick("slow", "fast", "pieces", "ratio", "uneven", "phases")
         there, back = nodes.Downsample(factor, self.pick(0, factor - 1)), nodes.Hold(factor)
         if style == "fast":
             there, back = self.pick(nodes.Hold, nodes.Upsample)(factor), nodes.Downsample(factor)
         elif style == "pieces":
             size = self.pick(factor, factor + 1, 3 * factor)
             there, back = nodes.Window(size, factor), nodes.Overlap(size, factor)
+        elif style == "uneven":
+            reads, writes = self.pick(((2, 0, 1), (0, 2, 2)), ((1,), (2, 1)), ((3, 1), (0, 2)))
+            there, back = Uneven(reads, writes), Uneven(writes, reads)
+        elif style == "phases":
+            even, odd = self.add(nodes.Distributor(), x)
+            half = self.add(self.pick(*SIMPLE[:-1]), even)
+            self.others += [half, odd]
+            self.keep(self.add(nodes.Commutator(), half, amp.edge(odd, delay=self.pick(0, 0, 3))))
+            return
         x = self.add(there, x)
         for _ in range(self.draw(st.integers(0, 3))):
             x = self.add(self.pick(*SIMPLE[: -1 if style == "pieces" else None]), x)
+            self.others.append(x)
             if self.pick(True, False, False):
                 x = amp.edge(x, delay=self.pick(0, 1, 9), initial=self.initial(_wide(x)))
+            elif self.pick(True, False, False):
+                fits = [s for s in (*self.streams, *self.others) if s.channels == _wide(x)]
+                x = self.add(nodes.Add(), x, self.by_clock(self.pick(*fits)))
         if style == "ratio":
             x = self.add(nodes.Downsample(2), self.add(Late(), self.add(nodes.Hold(2), x)))
         self.keep(self.add(back, x))
@@ -290,15 +325,21 @@ class _Maker:
         factor = self.pick(2, 4)
         tokens = factor + self.pick(0, 1, 30)
         loop = self.graph.feedback(x.channels)
-        y = self.add(nodes.Add(), x, amp.edge(loop, initial=self.initial(x.channels, tokens)))
+        clock = self.pick(True, False)
+        tail = self.by_clock(loop, 1)
+        if not clock:
+            tail = amp.edge(loop, initial=self.initial(x.channels, tokens))
+        y = self.add(nodes.Add(), x, tail)
         slow = self.add(nodes.Gain(gain=0.4), self.add(nodes.Downsample(factor), y))
-        loop.connect(self.add(self.pick(nodes.Hold, nodes.Upsample)(factor), slow))
+        if not (clock and self.pick(True, False)):
+            slow = self.add(self.pick(nodes.Hold, nodes.Upsample)(factor), slow)
+        loop.connect(slow)
         self.keep(y)
 
     def arrange(self) -> None:
         """Channels in other places."""
         count = self.draw(st.integers(1, 4))
-        terms = [self.tap(self.stream(), clock=False) for _ in range(count)]
+        terms = [self.tap(self.stream(), clock=count == 1) for _ in range(count)]
         width = sum(_wide(term) for term in terms)
         style = self.pick("concat", "stack", "mean", "map")
         if style == "concat":

@@ -6,10 +6,11 @@ that begins with its initial tokens, visible from clock 0; a token made by the f
 written at ``t + processing delay`` and visible ``delay`` frames later. Each node's c is found by trying:
 the least one, from 0 up, with which none of its firings comes before the tokens it takes are visible.
 
-A node behind a gate takes a token of each of its contributors too, and does not look at it.
+A node behind a gate takes tokens of each of its contributors too, and does not look at them: if n/d are
+written in the time of a firing, the first k firings take ``ceil(k n / d)``.
 
 An edge with a default is read by the clock: nobody waits for it, and at clock t it gives the newest
-token that is visible then, or its default.
+tokens that are visible then, behind an endless past of its newest initial token or its default.
 
 A firing takes as many tokens from every edge as its inlet's rate says, and it is asserted that each is
 visible by then. What a node computes is its traced ``forward``, evaluated operation by operation
@@ -18,9 +19,12 @@ visible by then. What a node computes is its traced ``forward``, evaluated opera
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from amp import Graph
+    from amp import Graph, NodeType
     from amp.graph import Frozen, Node
     from amp.ir import Value
 
@@ -61,11 +65,84 @@ class Pace:
         return k
 
 
-def rates_of(graph: Frozen) -> list[Fraction]:
-    """Firings per frame: borders fire once, and across each edge as much is written as read."""
+@dataclass(frozen=True)
+class Ends:
+    """An edge, and how many tokens the firings of both its ends move: firing k of a cycle."""
+
+    edge: Edge
+    source: int
+    consumer: int
+    control: bool
+    made: tuple[int, ...]
+    taken: tuple[int, ...]
+
+    def wrote(self, k: int) -> int:
+        """Tokens of the producer's firings before ``k``."""
+        return _before(self.made, k)
+
+    def took(self, k: int) -> int:
+        """Tokens of the consumer's."""
+        return _before(self.taken, k)
+
+    def maker(self, token: int) -> int:
+        """The firing that writes ``token``."""
+        k = token // sum(self.made) * len(self.made)
+        while self.wrote(k + 1) <= token:
+            k += 1
+        return k
+
+
+def _before(counts: tuple[int, ...], k: int) -> int:
+    whole, rest = divmod(k, len(counts))
+    return whole * sum(counts) + sum(counts[:rest])
+
+
+def counts_of(node: NodeType, port: str) -> tuple[int, ...]:
+    """Tokens of each firing of a cycle."""
+    rate = node.rate(port)
+    return rate if isinstance(rate, tuple) else (rate,)
+
+
+def ends_of(graph: Frozen) -> list[Ends]:
+    """Every edge, by consumer: data first, then gates, whose shares follow from the rates."""
+    ends = []
+    for node in graph.nodes:
+        inlets = [
+            inlet.name
+            for inlet, source in zip(type(node.type).inlets, node.sources, strict=True)
+            for _ in (source if isinstance(source, tuple) else [source])
+            if isinstance(source, tuple | Edge)
+        ]
+        for i, edge in enumerate((*node.edges, *node.controls)):
+            producer = graph.nodes[edge.source].type
+            made = counts_of(producer, type(producer).outlets[edge.outlet])
+            control = i >= len(node.edges)
+            taken = (1,) if control else counts_of(node.type, inlets[i])
+            taken = edge.counts or taken
+            ends.append(Ends(edge, edge.source, node.index, control, made, taken))
+    rate = rates_of(graph, ends)
+    for i, end in enumerate(ends):
+        if end.control and not end.edge.counts:
+            share = rate[end.source] * _mean(end.made) / rate[end.consumer]
+            before = [math.ceil(k * share) for k in range(share.denominator + 1)]
+            taken = tuple(b - a for a, b in pairwise(before))
+            ends[i] = dataclasses.replace(end, taken=taken)
+    return ends
+
+
+def _mean(counts: tuple[int, ...]) -> Fraction:
+    return Fraction(sum(counts), len(counts))
+
+
+def rates_of(graph: Frozen, ends: list[Ends]) -> list[Fraction]:
+    """Firings per frame: borders fire once, and across each edge that is read in order as much is
+    written as read."""
     rate = {node.index: Fraction(1) for node in graph.nodes if node.type.border}
-    columns = (graph.source, graph.consumer, graph.produced, graph.consumed)
-    edges = list(zip(*(column.tolist() for column in columns), strict=True))
+    edges = [
+        (end.source, end.consumer, _mean(end.made), _mean(end.taken))
+        for end in ends
+        if end.edge.default is None and not end.control
+    ]
     while True:
         before = len(rate)
         for source, consumer, made, read in edges:
@@ -84,25 +161,25 @@ def rates_of(graph: Frozen) -> list[Fraction]:
 
 def paces_of(graph: Frozen) -> list[Pace]:
     """When nodes fire: the least offsets, by repetition until nothing moves."""
-    nodes = graph.nodes
-    pace = [Pace(rate.numerator, rate.denominator) for rate in rates_of(graph)]
-    rows = list(zip(graph.source, graph.consumer, graph.produced, graph.consumed, strict=True))
-    edges = [edge for node in nodes for edge in (*node.edges, *node.controls)]
+    nodes, ends = graph.nodes, ends_of(graph)
+    pace = [Pace(rate.numerator, rate.denominator) for rate in rates_of(graph, ends)]
     for _ in range(len(nodes) + 1):
         before = list(pace)
-        for edge, row in zip(edges, rows, strict=True):
-            if edge.default is not None:
+        for end in ends:
+            if end.edge.default is not None:
                 continue
-            source, consumer, made, read = map(int, row)
-            theirs, mine = pace[source], pace[consumer]
-            lag = nodes[source].type.processing_delay + edge.delay
-            first = -(-(edge.tokens + 1) // read) - 1  # the first firing that takes a made token
+            theirs, mine = pace[end.source], pace[end.consumer]
+            lag = nodes[end.source].type.processing_delay + end.edge.delay
+            period = math.lcm(theirs.frames * len(end.made), mine.frames * len(end.taken))
+            first = 0  # the first firing that takes a made token
+            while end.took(first + 1) <= end.edge.tokens:
+                first += 1
             offset = mine.offset
-            for k in range(first, first + made * theirs.firings * mine.firings):
-                index = read * (k + 1) - 1 - edge.tokens
-                visible = theirs.clock(index // made) + lag
-                offset = max(offset, visible * mine.firings - k * mine.frames)
-            pace[consumer] = Pace(mine.firings, mine.frames, offset)
+            for k in range(first, first + period * mine.firings // mine.frames):
+                if (index := end.took(k + 1) - 1 - end.edge.tokens) >= 0:
+                    visible = theirs.clock(end.maker(index)) + lag
+                    offset = max(offset, visible * mine.firings - k * mine.frames)
+            pace[end.consumer] = Pace(mine.firings, mine.frames, offset)
         if pace == before:
             return pace
     raise AssertionError("a cycle has more delay than tokens")
@@ -112,23 +189,33 @@ def paces_of(graph: Frozen) -> list[Pace]:
 class Fifo:
     """Tokens on one edge, each with the clock from which it is visible."""
 
-    edge: Edge
-    made: int
-    read: int
+    ends: Ends
     past: list[Array]
-    shape: tuple[int, int]
+    before: Array  # by the clock: what it gives until a token is visible
+    fired: int = 0
     tokens: deque[tuple[int, Array]] = field(default_factory=deque)
+
+    @property
+    def edge(self) -> Edge:
+        return self.ends.edge
+
+    @property
+    def read(self) -> int:
+        """Tokens that the next firing takes."""
+        return self.ends.took(self.fired + 1) - self.ends.took(self.fired)
 
     def take(self, clock: int) -> list[Array]:
         """What a firing reads: its past, and the oldest tokens, which must have expired."""
         if self.edge.default is not None:
             visible = [token for visible_from, token in self.tokens if visible_from <= clock]
-            return [visible[-1] if visible else np.full(self.shape, self.edge.default)]
+            count = len(self.past) + max(self.ends.taken)
+            return ([self.before] * count + visible)[-count:]
         taken = []
         for _ in range(self.read):
             visible_from, token = self.tokens.popleft()
             assert visible_from <= clock, f"read at {clock}, visible from {visible_from}"
             taken.append(token)
+        self.fired += 1
         seen = self.past + taken
         self.past = seen[len(seen) - len(self.past) :]
         return seen
@@ -163,7 +250,7 @@ def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
             [port(number, c, token) for c in range(nodes[edge.source].channels)]
             if whole
             else port(number, -1, token)
-            for token in range(node.type.rate(inlet))
+            for token in range(max(counts_of(node.type, inlet)))
         ]
         return tokens if len(tokens) > 1 else tokens[0]
 
@@ -187,7 +274,8 @@ def trace_node(node: Node, nodes: list[Node], sample_rate: float) -> Traced:
     result = node.type.forward(trace, *arguments)
     outlets = list(result) if isinstance(result, tuple) else [result]
     rates = [
-        node.type.rate(name) if node.type.spread == 1 else 1 for name in type(node.type).outlets
+        max(counts_of(node.type, name)) if node.type.spread == 1 else 1
+        for name in type(node.type).outlets
     ]
     stores = [
         tuple(value for token in ([outlet] if rate == 1 else outlet) for value in _list(token))
@@ -281,14 +369,14 @@ class Process:
         return self._lanes(value if channel < 0 else value[:, channel : channel + 1])
 
     def _read(self, edge: int) -> int:
-        """Tokens that a firing takes from an edge."""
+        """Most tokens that a firing takes from an edge."""
         names = [
             inlet.name
             for inlet, source in zip(type(self.node.type).inlets, self.node.sources, strict=True)
             for _ in (source if isinstance(source, tuple) else [source])
             if isinstance(source, tuple | Edge)
         ]
-        return self.node.type.rate(names[edge])
+        return max(counts_of(self.node.type, names[edge]))
 
     def _slot(self, name: str) -> Array:
         """What the trace calls ``name``: a lane's number, an inlet's constant, or a param."""
@@ -329,17 +417,20 @@ def _tap(_: None, line: list[Array], frames: Array) -> Array:
     )
 
 
-def fifos_of(graph: Frozen) -> dict[tuple[int, int], Fifo]:
-    """Every edge with its initial tokens, by consumer and number there."""
-    fifos: dict[tuple[int, int], Fifo] = {}
-    columns = zip(graph.produced, graph.consumed, graph.history, strict=True)
-    for node in graph.nodes:
-        for i, edge in enumerate((*node.edges, *node.controls)):
-            made, read, history = map(int, next(columns))
-            silence = np.zeros((graph.batch, graph.nodes[edge.source].channels))
-            fifo = fifos[node.index, i] = Fifo(edge, made, read, [silence] * history, silence.shape)
+def fifos_of(graph: Frozen) -> list[list[Fifo]]:
+    """The edges into each node, with their initial tokens."""
+    fifos: list[list[Fifo]] = [[] for _ in graph.nodes]
+    for ends, history in zip(ends_of(graph), graph.history.tolist(), strict=True):
+        edge = ends.edge
+        silence = np.zeros((graph.batch, graph.nodes[edge.source].channels))
+        fifo = Fifo(ends, [silence] * history, silence)
+        if edge.default is not None:
+            fifo.before = silence + edge.default
             if edge.initial is not None:
-                fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
+                fifo.before = edge.initial[:, :, -1]
+        elif edge.initial is not None:
+            fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
+        fifos[ends.consumer].append(fifo)
     return fifos
 
 
@@ -354,13 +445,9 @@ class Simulation:
             Process(node, self.nodes, graph.sample_rate * pace.firings / pace.frames, graph.batch)
             for node, pace in zip(self.nodes, self.pace, strict=True)
         ]
-        fifos = fifos_of(frozen)
-        self.edges = [
-            [fifos[node.index, i] for i in range(len(node.edges) + len(node.controls))]
-            for node in self.nodes
-        ]
+        self.edges = fifos_of(frozen)
         self.readers = [
-            [fifo for fifo in fifos.values() if fifo.edge.source == node.index]
+            [fifo for fifos in self.edges for fifo in fifos if fifo.edge.source == node.index]
             for node in self.nodes
         ]
         self.fired = [0] * len(self.nodes)
@@ -397,13 +484,15 @@ class Simulation:
         else:
             tokens = [fifo.take(clock) for fifo in self.edges[node.index]][: len(node.edges)]
         results = self.processes[node.index].fire(tokens)
+        k = self.fired[node.index]
         self.fired[node.index] += 1
         if node.type.border == "output":
             self.outputs[node.name][:, :, clock] = results[0][0]
             return
         for fifo in self.readers[node.index]:
             visible_from = clock + node.type.processing_delay + fifo.edge.delay
-            fifo.tokens.extend((visible_from, token) for token in results[fifo.edge.outlet])
+            made = results[fifo.edge.outlet][: fifo.ends.made[k % len(fifo.ends.made)]]
+            fifo.tokens.extend((visible_from, token) for token in made)
 
 
 def run_reference(

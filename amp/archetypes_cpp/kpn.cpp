@@ -28,13 +28,42 @@ struct Pace {
   int64_t clock(int64_t k) const { return quotient(k * frames + offset, firings); }
 };
 
-// One reader of one outlet. Its producer has made `made * produced` tokens, its consumer has taken
-// `taken * consumed`; `tokens` were there at first (fewer than none: so many are skipped).
+// Tokens that firings move: `each` of them the same number, or as a cycle says, which is its firings,
+// their tokens, and the tokens before each of them; see amp.cycles.Cycle.
+struct Tokens {
+  int64_t each;
+  const int64_t* cycle;
+
+  int64_t before(int64_t k) const {
+    if (!cycle) return k * each;
+    const int64_t turns = k / cycle[0];
+    return turns * cycle[1] + cycle[2 + k - turns * cycle[0]];
+  }
+
+  // The firing that moves `token`.
+  int64_t firing(int64_t token) const {
+    if (!cycle) return quotient(token, each);
+    const int64_t turns = token / cycle[1], *first = cycle + 2, *end = first + cycle[0];
+    return turns * cycle[0] + (std::upper_bound(first, end, token - turns * cycle[1]) - first) - 1;
+  }
+
+  // Most firings from `k` on, at most `most`, before which and with which `count` tokens are moved.
+  int64_t within(int64_t count, int64_t k, int64_t most) const {
+    if (!cycle) return std::min(most, quotient(count, each) - k);
+    int64_t some = 0;
+    while (some < most && before(k + some + 1) <= count) ++some;
+    return some;
+  }
+};
+
+// One reader of one outlet. Its producer has made the tokens of `made` firings, its consumer has taken
+// those of `taken`; `tokens` were there at first (fewer than none: so many are skipped).
 struct Edge {
   int64_t source, consumer;  // numbers of processes
   const Count* made;
   const Count* taken;
-  int64_t produced, consumed, tokens;
+  Tokens produced, consumed;
+  int64_t tokens;
   int64_t capacity;
   Pace visible;           // of the firings counted by `made`; no firings: tokens carry stamps
   const int64_t* stamps;  // by slot of the ring, when the token was written
@@ -42,24 +71,36 @@ struct Edge {
   int64_t most;  // tokens that it has held
 
   int64_t held() const {
-    return made->load(std::memory_order_acquire) * produced + tokens -
-           taken->load(std::memory_order_acquire) * consumed;
+    return produced.before(made->load(std::memory_order_acquire)) + tokens -
+           consumed.before(taken->load(std::memory_order_acquire));
   }
-  int64_t room() const { return quotient(capacity - held(), produced); }
+
+  // Firings of the producer, at most `most`, that it has room for.
+  int64_t room(int64_t most) const {
+    const int64_t free = capacity - tokens + consumed.before(taken->load(std::memory_order_acquire));
+    return produced.within(free, made->load(std::memory_order_acquire), most);
+  }
+
+  // Whether the consumer's firing k would find too few tokens, visible or not.
+  bool lacks(int64_t k) const {
+    return produced.before(made->load(std::memory_order_acquire)) + tokens < consumed.before(k + 1);
+  }
 
   // Clock from which the consumer's token `index` is visible.
   int64_t time(int64_t index) const {
     const int64_t own = index - tokens;
     if (own < 0) return 0;
-    return visible.firings ? visible.clock(quotient(own, produced)) : stamps[own & mask] + delay;
+    return visible.firings ? visible.clock(produced.firing(own)) : stamps[own & mask] + delay;
   }
 
   // Tokens that have become visible before `clock`, first ones and those taken since included.
   int64_t visible_before(int64_t clock) const {
     const int64_t written = made->load(std::memory_order_acquire);
-    if (visible.firings) return std::min(written, visible.before(clock)) * produced + tokens;
-    int64_t low = taken->load(std::memory_order_relaxed) * consumed;
-    int64_t high = written * produced + tokens;
+    if (visible.firings) {
+      return produced.before(std::min(written, visible.before(clock))) + tokens;
+    }
+    int64_t low = consumed.before(taken->load(std::memory_order_relaxed));
+    int64_t high = produced.before(written) + tokens;
     if (high <= low || time(high - 1) < clock) return high;
     while (low < high) {  // stamps never fall
       const int64_t middle = low + (high - low) / 2;
@@ -86,7 +127,8 @@ struct Entry {
 // A ring that a data-dependent process writes: the clock of every token goes with it.
 struct Out {
   const Entry* entries;
-  int64_t outlet, produced;
+  int64_t outlet;
+  Tokens produced;
   int64_t* stamps;
   int64_t mask;
 };
@@ -212,9 +254,8 @@ int64_t fed(const Network& net, Process& process, int64_t most) {
   const int64_t fired = process.fired.load(std::memory_order_relaxed);
   for (int64_t i = 0; i < process.in_count; ++i) {
     const Edge& edge = process.ins[i];
-    const int64_t some = quotient(edge.visible_before(net.clock), edge.consumed) - fired;
-    if (some < 1 && edge.held() < edge.consumed) process.missing = &edge - net.edges;
-    most = std::min(most, some);
+    most = edge.consumed.within(edge.visible_before(net.clock), fired, most);
+    if (most < 1 && edge.lacks(fired)) process.missing = &edge - net.edges;
   }
   return most;
 }
@@ -223,7 +264,7 @@ int64_t fed(const Network& net, Process& process, int64_t most) {
 int64_t roomy(const Network& net, Process& process, int64_t most) {
   process.full = -1;
   for (int64_t i = 0; i < process.reader_count; ++i) {
-    const int64_t some = process.readers[i]->room();
+    const int64_t some = process.readers[i]->room(most);
     if (some >= most) continue;
     process.full = process.readers[i] - net.edges;
     most = some;
@@ -243,7 +284,7 @@ int64_t firing_time(const Process& process, int64_t k) {
   int64_t time = process.time;
   for (int64_t i = 0; i < process.in_count; ++i) {
     const Edge& edge = process.ins[i];
-    time = std::max(time, edge.time((k + 1) * edge.consumed - 1));
+    time = std::max(time, edge.time(edge.consumed.before(k + 1) - 1));
   }
   return time;
 }
@@ -260,7 +301,7 @@ int64_t fire_kernel(const Network& net, Process& process) {
       process.time = firing_time(process, k);
       for (int64_t o = 0; o < process.out_count; ++o) {
         const Out& out = process.outs[o];
-        for (int64_t j = k * out.produced; j < (k + 1) * out.produced; ++j) {
+        for (int64_t j = out.produced.before(k); j < out.produced.before(k + 1); ++j) {
           out.stamps[j & out.mask] = process.time + process.processing_delay;
         }
       }
@@ -288,7 +329,7 @@ void send(const Process& process, int64_t inlet, int64_t j, int64_t outlet, int6
 bool has_room(const Network& net, Process& process, const Count& made) {
   for (int64_t i = 0; i < process.reader_count; ++i) {
     const Edge& edge = *process.readers[i];
-    if (edge.made == &made && edge.room() < 1) {
+    if (edge.made == &made && edge.room(1) < 1) {
       process.full = &edge - net.edges;
       return false;
     }
@@ -355,7 +396,8 @@ int64_t fire_sample(const Network& net, Process& process, int64_t until) {
   const int64_t first = process.fired.load(std::memory_order_relaxed);
   const int64_t last = first + roomy(net, process, std::min(process.quantum, until - first));
   int64_t taken = process.counts[0].load(std::memory_order_relaxed);
-  const int64_t written = edge.made->load(std::memory_order_acquire) * edge.produced + edge.tokens;
+  const int64_t written =
+      edge.produced.before(edge.made->load(std::memory_order_acquire)) + edge.tokens;
   for (int64_t k = first; k < last; ++k) {
     const int64_t clock = process.pace.clock(k);
     while (taken < written && edge.time(taken) <= clock) ++taken;

@@ -117,8 +117,9 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class InPort:
     """How a kernel reads a stream: ``aligned`` (same lanes), ``uniform`` (one lane for all), or
-    ``table`` (an address for each lane). Firing k reads ``rate`` tokens from number ``k * step`` on;
-    plane ``p`` of token ``t`` is called ``t * planes + p``."""
+    ``table`` (an address for each lane). Firing k reads ``rate`` tokens from number ``k * step`` on,
+    or, if step is 0, from where a table in memory says; plane ``p`` of token ``t`` is called
+    ``t * planes + p``."""
 
     mode: str
     planes: int
@@ -130,7 +131,7 @@ class InPort:
 class OutPort:
     """How a kernel writes a stream: ``ring`` (its own lanes), ``table`` (an address for each lane),
     or ``sum`` (added over members, then written by a table). Firing k writes ``rate`` tokens from
-    number ``k * step`` on."""
+    number ``k * step`` on, or from where a table says."""
 
     mode: str
     planes: int

@@ -76,7 +76,7 @@ def _verify_modes(kernel: Kernel) -> None:
     sides = [(kernel.inlets, _MODES_IN), (kernel.outlets, _MODES_OUT)]
     for ports, modes in sides:
         for port in ports:
-            if port.mode not in modes or min(port.planes, port.rate, port.step) < 1:
+            if port.mode not in modes or min(port.planes, port.rate, port.step + 1) < 1:
                 raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amp.graph import Node
     from amp.ir import Kernel
     from amp.jit.engine import Native
-    from amp.jit.lowered import Call, InBinding, Lowered
+    from amp.jit.lowered import Call, InBinding, Lowered, OutBinding
 
 
 class BoundCall:
@@ -62,6 +62,10 @@ class BoundCall:
         self.out_tables = [
             -1 if port.mode == "ring" else arena.reserve(entry * padded * port.planes)
             for port in kernel.outlets
+        ]
+        self.start_at = [
+            arena.reserve(8 * (len(port.cycle) + self.frames)) if port.cycle else -1
+            for port in (*call.ins, *call.outs)
         ]
         self.sum_at = [
             arena.reserve(8 * w.SUM_ORDER * self.sum_lanes(i) * self.frames * port.planes)
@@ -295,6 +299,7 @@ class Bound:
                 shape = (planes, lanes, w.ENTRY_WORDS)
                 table = self.arena.view(bound.out_tables[i], shape, np.int64)
                 self._point_at_ring(table, ring, lanes)
+        self._fill_starts(bound)
         if call.code.prepare is not None:
             self._fill_prepare(bound, call.code.prepare)
         for i, at in enumerate(bound.line_at):
@@ -302,6 +307,19 @@ class Bound:
             line[w.LINE_BASE] = self.address(at)
             line[w.LINE_MASK] = bound.line_frames[i] - 1
             line[w.LINE_TILE_STRIDE] = bound.line_strides[i]
+
+    def _fill_starts(self, bound: BoundCall) -> None:
+        """Write where the firings of uneven ports begin: those of one call, from any phase on."""
+        ports: list[InBinding | OutBinding] = [*bound.call.ins, *bound.call.outs]
+        for i, (port, at) in enumerate(zip(ports, bound.start_at, strict=True)):
+            if port.cycle:
+                words = bound.words[bound.layout.inlet(i) :]  # out ports follow in ports
+                count = len(port.cycle) + bound.frames
+                inward = i < len(bound.call.ins)
+                table = self.arena.view(at, (count,), np.int64)
+                table[:] = port.cycle.before(np.arange(count) + inward)
+                words[w.STARTS], words[w.CYCLE] = self.address(at), len(port.cycle)
+                words[w.TOTAL] = port.cycle.total
 
     def _point_at_ring(
         self, table: NDArray[np.int64], ring: BoundRing, lanes: int, spread: int = 1

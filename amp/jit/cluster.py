@@ -324,7 +324,8 @@ class Clustering:
             and (self.group_of[read.source] == source.number).all()
             and (self.slot_of[read.source] == np.arange(len(read.source))).all()
             and source.pace == reader.pace
-            and read.rate == 1
+            and read.rate == read.step == 1
+            and read.even
             and (read.outlet == read.outlet[0]).all()
             and (read.tokens == read.tokens[0]).all()
         )

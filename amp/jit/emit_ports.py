@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_border import MOVE_TYPE, read_entry, symbol
-from amp.jit.llvm import F64, PTR, function_named, integer, offset, smaller, word
+from amp.jit.llvm import F64, I64, PTR, function_named, integer, loop, offset, smaller, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,6 +76,7 @@ class Ports:
         tokens = word(b, fn.args, first + w.TOKENS)
         plane_stride = word(b, fn.args, first + w.PLANE_STRIDE)
         last = word(b, fn.args, first + w.TILE_STRIDE)
+        begin = self._begin(b, first, inlet.step)
         if mode == "aligned":
             base = offset(b, base, b.mul(fn.tile, last))
         starts = [
@@ -84,7 +85,7 @@ class Ports:
 
         def from_ring(f: ir.IRBuilder, number: int) -> ir.Value:
             token, plane = divmod(number, inlet.planes)
-            slot = f.and_(f.sub(_token(f, fn.k, inlet.step, token), tokens), mask)
+            slot = f.and_(f.sub(f.add(begin(f, fn.i), integer(token)), tokens), mask)
             if mode == "aligned":
                 return fn.load(f, offset(f, starts[plane], fn.bytes(f, slot)))
             at = offset(f, starts[plane], f.mul(slot, last))
@@ -96,6 +97,7 @@ class Ports:
         """How to load one plane from where each lane lies."""
         fn, inlet = self._function, self._kernel.inlets[port]
         table = word(b, fn.args, fn.words.inlet(port) + w.TABLE, PTR)
+        begin = self._begin(b, fn.words.inlet(port), inlet.step)
         entries = []
         for plane in range(inlet.planes):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
@@ -109,7 +111,7 @@ class Ports:
 
         def from_lanes(f: ir.IRBuilder, number: int) -> ir.Value:
             token, plane = divmod(number, inlet.planes)
-            k = _token(f, fn.k, inlet.step, token)
+            k = f.add(begin(f, fn.i), integer(token))
             lanes = [
                 f.load(entry.at(f, f.sub(k, entry.tokens)), typ=F64) for entry in entries[plane]
             ]
@@ -139,12 +141,13 @@ class Ports:
         plane_stride = word(b, fn.args, first + w.PLANE_STRIDE)
         tile_stride = word(b, fn.args, first + w.TILE_STRIDE)
         base = offset(b, base, b.mul(fn.tile, tile_stride))
+        begin = self._begin(b, first, outlet.step)
         starts = [offset(b, base, b.mul(plane_stride, integer(p))) for p in range(outlet.planes)]
         mask = word(b, fn.args, first + w.MASK)
 
         def to_ring(f: ir.IRBuilder, number: int, value: ir.Value) -> None:
             token, plane = divmod(number, outlet.planes)
-            slot = f.and_(_token(f, fn.k, outlet.step, token), mask)
+            slot = f.and_(f.add(begin(f, fn.i), integer(token)), mask)
             f.store(value, offset(f, starts[plane], fn.bytes(f, slot)), align=fn.align)
 
         return to_ring
@@ -179,13 +182,42 @@ class Ports:
         fn, (planes, port) = self._function, areas
         move = function_named(fn.module, symbol(name, fn.width), MOVE_TYPE)
         table = word(b, fn.args, first + w.TABLE, PTR)
+        begin = self._begin(b, first, port.step)
         vectors = b.mul(fn.frames, integer(port.rate))
-        number = b.mul(fn.fired, integer(port.step))
         step = integer(port.step // port.rate)
         for plane, area in enumerate(planes):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
             entries = offset(b, table, b.mul(tile, integer(8 * w.ENTRY_WORDS * fn.width)))
-            b.call(move, [entries, area, number, vectors, count, step])
+            if port.step:
+                b.call(move, [entries, area, begin(b, integer(0)), vectors, count, step])
+                continue
+
+            def each(i: ir.Value, entries: ir.Value = entries, area: ir.Value = area) -> None:
+                here = offset(b, area, fn.bytes(b, i, port.rate))
+                some = integer(port.rate)
+                b.call(move, [entries, here, begin(b, i), some, count, integer(1)])
+
+            loop(b, fn.frames, "firing", each)
+
+    def _begin(
+        self, b: ir.IRBuilder, first: int, step: int
+    ) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
+        """The number from which a firing of this call, by its index, reads or writes the port whose
+        words begin at ``first``."""
+        fn = self._function
+        if step:
+            return lambda f, i: f.mul(f.add(fn.fired, i), integer(step))
+        cycle = word(b, fn.args, first + w.CYCLE)
+        whole = b.sdiv(fn.fired, cycle)
+        base = b.mul(whole, word(b, fn.args, first + w.TOTAL))
+        phase = b.sub(fn.fired, b.mul(whole, cycle))
+        table = word(b, fn.args, first + w.STARTS, PTR)
+        starts = offset(b, table, b.mul(phase, integer(8)))
+
+        def begin(f: ir.IRBuilder, i: ir.Value) -> ir.Value:
+            return f.add(base, f.load(offset(f, starts, f.mul(i, integer(8))), typ=I64))
+
+        return begin
 
 
 def _token(f: ir.IRBuilder, firing: ir.Value, rate: int, token: int) -> ir.Value:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import NodeType, Take
+    from amp.cycles import Cycle
     from amp.graph import Edge, Frozen, Node
     from amp.schedule import Pace, Paces
 
@@ -32,7 +33,10 @@ class Read:
     tokens: Ints
     cover: Ints  # frames for which the tokens in flight last
     held: Ints  # most tokens
-    rate: int  # tokens per firing
+    rate: int  # tokens that ``forward`` gets
+    step: int  # tokens that a firing takes, or 0
+    cycle: Cycle | None  # if that is 0, those that each firing takes
+    even: bool  # both ends move the same number in each firing
     history: int  # tokens that are read again
     plain: bool  # no edge is delayed or holds tokens, and both ends fire together
     rings: Ints | None = None  # in which ring each edge lies, if it lies in memory
@@ -43,6 +47,12 @@ class Read:
         self.source, self.outlet = self.source[order], self.outlet[order]
         self.tokens, self.held = self.tokens[order], self.held[order]
         self.cover = self.cover[order]
+
+    @property
+    def back(self) -> int:
+        """How far the last token of firing k is before token ``k step``, or before the end of what
+        the first k + 1 firings take."""
+        return 1 - self.step
 
 
 @dataclass(eq=False, slots=True)
@@ -163,19 +173,25 @@ class Grouping:
             (graph.delay + graph.tokens == 0)
             & (graph.consumed == 1)
             & (graph.produced == 1)
+            & (graph.takings == 1)
+            & (graph.writings == 1)
             & (pace.offset[graph.source] == pace.offset[graph.consumer])
         )
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
-        """Groups of members that share their code and their start."""
-        found: dict[tuple[int, int, int], list[Node]] = {}
+        """Groups of members that share their code, their start, and what they take."""
+        found: dict[tuple[object, ...], list[Node]] = {}
         for node in members:
+            key: tuple[object, ...]
             key = (node.signature, self._classes[node.index], len(node.controls))
+            if self._graph.multirate:
+                key = (*key, *(edge.counts for edge in node.edges))
             found.setdefault(key, []).append(node)
-        for (signature, _, _), alike in found.items():
+        for alike in found.values():
             first = alike[0]
-            pace = self._pace[first.index]
-            wide = first.type.is_sum and len(first.sources[0]) > WIDE  # type: ignore[arg-type]
+            signature, pace = first.signature, self._pace[first.index]
+            wide = first.type.is_sum and len(first.edges) > WIDE
+            wide &= len({edge.counts for edge in first.edges}) == 1
             for some in [[node] for node in alike] if wide else [alike]:
                 yield Group(
                     some,
@@ -211,6 +227,10 @@ class Grouping:
         ]
 
     def _read(self, edges: list[Edge], numbers: Ints) -> Read:
+        graph, number = self._graph, int(numbers[0])
+        rate, step, cycle = int(graph.seen[number]), int(graph.consumed[number]), None
+        if number in graph.cycles and (graph.takings[number] > 1 or rate not in {1, step}):
+            step, cycle = 0, graph.cycles[number][1]
         return Read(
             edges,
             np.array([e.source for e in edges], np.int64),
@@ -218,7 +238,10 @@ class Grouping:
             np.array([e.tokens for e in edges], np.int64),
             self._cover[numbers],
             self._held[numbers],
-            int(self._graph.consumed[numbers[0]]),
-            int(self._graph.history[numbers[0]]),
+            rate,
+            step,
+            cycle,
+            not any(n in graph.cycles for n in numbers.tolist()),
+            int(graph.history[number]),
             bool(self._same[numbers].all()),
         )

@@ -9,14 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 PACE = np.dtype([("firings", np.int64), ("frames", np.int64), ("offset", np.int64)])
+TOKENS = np.dtype([("each", np.int64), ("cycle", np.int64)])
 EDGE = np.dtype(
     [
         ("source", np.int64),
         ("consumer", np.int64),
         ("made", np.int64),
         ("taken", np.int64),
-        ("produced", np.int64),
-        ("consumed", np.int64),
+        ("produced", TOKENS),
+        ("consumed", TOKENS),
         ("tokens", np.int64),
         ("capacity", np.int64),
         ("visible", PACE),
@@ -30,7 +31,7 @@ OUT = np.dtype(
     [
         ("entries", np.int64),
         ("outlet", np.int64),
-        ("produced", np.int64),
+        ("produced", TOKENS),
         ("stamps", np.int64),
         ("mask", np.int64),
     ]

@@ -70,10 +70,15 @@ class KpnRunner:
 
     def grow(self, edge: int) -> None:
         """See `amp.program.Runner`."""
+        self._bound.grow(int(self._ring_of[edge]), self.written(edge))
+        self.lay()
+
+    def written(self, edge: int) -> int:
+        """Tokens that the producer of an edge has written to it."""
         row = self._edges[edge]
         made = ctypes.c_int64.from_address(int(row["made"])).value
-        self._bound.grow(int(self._ring_of[edge]), made * int(row["produced"]))
-        self.lay()
+        cycle = self._graph.cycles.get(edge)
+        return int(cycle[0].before(made)) if cycle else made * int(row["produced"]["each"])
 
     def seek(self) -> None:
         """Take up the counters that the program's words hold."""
@@ -88,6 +93,8 @@ class KpnRunner:
         processes["words"] = [bound.address(call.words_at) for call in bound.calls]
         frames = np.array([*(ring.frames for ring in bound.rings), ENDLESS])
         edges["capacity"] = frames[self._ring_of] - self._graph.history
+        for number, (written, _) in self._graph.cycles.items():
+            edges["capacity"][number] -= written.spare
 
     def _join(self) -> None:
         """Tell processes and edges of each other."""
@@ -96,14 +103,20 @@ class KpnRunner:
         for name, column in (
             ("source", source),
             ("consumer", consumer),
-            ("produced", graph.produced),
-            ("consumed", graph.consumed),
             ("tokens", graph.tokens),
             ("delay", graph.delay),
             ("made", self._counter("fired", source)),
             ("taken", self._counter("fired", consumer)),
         ):
             edges[name] = column
+        edges["produced"]["each"], edges["consumed"]["each"] = graph.produced, graph.consumed
+        self._cycles = [
+            tuple(np.array([len(cycle), cycle.total, *cycle.starts], np.int64) for cycle in ends)
+            for ends in graph.cycles.values()
+        ]
+        for number, ends in zip(graph.cycles, self._cycles, strict=True):
+            for name, cycle in zip(("produced", "consumed"), ends, strict=True):
+                edges[name]["cycle"][number] = cycle.ctypes.data
         lag = graph.processing[source] + graph.delay
         edges["visible"]["firings"] = pace.firings[source]
         edges["visible"]["frames"] = pace.frames[source]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from amp.cycles import Cycle
 from amp.jit.emit_across import FRAMES
 from amp.jit.group import Cluster, NarrowLoop
 from amp.jit.lowered import (
@@ -96,7 +97,7 @@ class _Lowering:
             or group.archetype
             or group.skewed
             or node.type.channels != "each"
-            or any(read.rate != 1 for read in group.reads)
+            or any((read.rate, read.step) != (1, 1) for read in group.reads)
             or any(node.type.rate(outlet) != 1 for outlet in type(node.type).outlets)
         ):
             return False
@@ -197,11 +198,13 @@ class _Lowering:
 
     def _initial(self, edge: Edge, history: int) -> NDArray[np.float64] | None:
         """Tokens of an edge at clock 0, after the silence that it reads as its past."""
-        if not history:
+        have = 0 if edge.initial is None else edge.initial.shape[2]
+        silent = history + edge.tokens - have
+        if silent <= 0:
             return edge.initial
         shape = (self.batch, self.clustering.nodes[edge.source].channels)
         given = np.zeros((*shape, 0)) if edge.initial is None else edge.initial
-        return np.concatenate([np.zeros((*shape, history)), given], axis=2)
+        return np.concatenate([np.zeros((*shape, silent)), given], axis=2)
 
     def _classify(
         self,
@@ -294,11 +297,12 @@ class _Lowering:
                 class_ = self.classes.get(id(edge), 0)
                 ring[:, slot] = self.ring_of[int(numbers[slot]), edge.outlet, class_]
         read.rings = ring[0, :, 0, 0].copy()
-        tokens = np.broadcast_to(read.tokens[None, :, None, None], shape)
+        last = read.tokens + read.back  # where its last token is
+        tokens = np.broadcast_to(last[None, :, None, None] + read.rate - 1, shape)
         ring, plane, lane, tokens = (
             array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)
         )
-        binding = InBinding("table", ring, plane, lane, tokens, read.rate, read.rate)
+        binding = InBinding("table", ring, plane, lane, tokens, read.rate, read.step, read.cycle)
         if not group.archetype:
             binding.mode = self._mode(binding, lanes, width)
         return binding
@@ -325,10 +329,10 @@ class _Lowering:
                 ring[slot][:, here] = np.where(channel[here] < 0, SILENCE, found)
                 plane[slot][:, here] = inner
                 lane[slot][:, here] = row[:, None] + part
-                tokens[slot][:, here] = item.tokens + back[here] - (read.rate - 1)
-        step = group.reads[0].rate
+                tokens[slot][:, here] = item.tokens + back[here] + read.back
+        read = group.reads[0]
         at = np.stack([ring, plane, lane, tokens]).reshape(4, 1, lanes)
-        binding = InBinding("table", at[0], at[1], at[2], at[3], step=step)
+        binding = InBinding("table", *at, step=read.step, cycle=read.cycle)
         if (ring != SILENCE).all():
             binding.mode = self._mode(binding, lanes, width)
         return binding
@@ -354,17 +358,21 @@ class _Lowering:
     def _bind_outs(self, group: Group, position: int, width: int) -> list[tuple[int, OutBinding]]:
         node = group.first
         if node.type.border == "output":
-            return [(0, OutBinding("table", -1, "output", position))]
+            return [(0, OutBinding("table", border="output", border_group=position))]
         mode = "sum" if group.wide else "ring"
         if group.archetype or group.spread > 1:
             mode = "table"
+
+        def cycle_of(outlet: int) -> Cycle | None:
+            cycle = Cycle(node.type.counts(type(node.type).outlets[outlet]))
+            return cycle if len(cycle) > 1 else None
 
         def mode_of(ring: int) -> str:
             fits = self.rings[ring].width == width
             return mode if mode != "ring" or fits or group.skewed else "table"
 
         return [
-            (outlet, OutBinding(mode_of(ring), ring))
+            (outlet, OutBinding(mode_of(ring), ring, cycle_of(outlet)))
             for outlet in range(len(type(node.type).outlets))
             for class_ in range(1 + max(self.classes.values(), default=0))
             if (ring := self.ring_of.get((group.number, outlet, class_), -1)) >= 0

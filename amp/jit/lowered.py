@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from amp.cycles import Cycle
     from amp.graph import Edge, Node
     from amp.ir import Kernel
     from amp.jit.group import Cluster, Group, NarrowLoop
@@ -40,7 +41,8 @@ SILENCE = -2
 @dataclass(slots=True)
 class InBinding:
     """Where a port reads: arrays of shape (planes, lanes); ``ring`` is -1 for a graph input. Firing k
-    reads ``rate`` tokens from number ``k * step`` on."""
+    reads ``rate`` tokens from number ``k * step`` on, or, if step is 0, from the end of what the first
+    k + 1 firings of ``cycle`` take; the number less ``tokens`` is the index in the ring."""
 
     mode: str
     ring: Ints
@@ -49,16 +51,19 @@ class InBinding:
     tokens: Ints
     rate: int = 1
     step: int = 1
+    cycle: Cycle | None = None
     border: str = ""
     border_group: int = -1
 
 
 @dataclass(slots=True)
 class OutBinding:
-    """Where a port writes: a ring, or a graph output."""
+    """Where a port writes: a ring, or a graph output. With a ``cycle``, firing k writes from the end of
+    what the first k firings of it write."""
 
     mode: str
     ring: int = -1
+    cycle: Cycle | None = None
     border: str = ""
     border_group: int = -1
 

@@ -118,6 +118,7 @@ def _fits(group: Group) -> bool:
     node = group.first
     return (
         len(group.reads) == 1
+        and group.reads[0].step == 1
         and node.channels == 1
         and node.type.channels == "each"
         and not (node.type.border or group.archetype or group.collapsed)

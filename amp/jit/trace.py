@@ -77,7 +77,7 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
             rate = _rate_out(group.first, outlet)
-            step, rate = rate, rate // group.spread
+            step, rate = 0 if out.cycle else rate, rate // group.spread
             outlets.append(OutPort(out.mode, len(values) // rate, rate, step))
             stores.append(values)
     kernel = Kernel(
@@ -101,7 +101,7 @@ def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> 
     b.enter(f"{number}.0", group.first.type)
     for name in type(group.first.type).params:
         b.param(name)
-    inlets = tuple(InPort("table", len(binding.ring)) for binding in ins)
+    inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
     outlets = tuple(OutPort("table", group.planes) for _ in part.outs)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
     return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.archetype), (), ())
@@ -125,8 +125,9 @@ def _tokens_in(b: Trace, port: int, planes: int, rate: int) -> list[list[Value]]
 
 
 def _rate_out(node: Node, outlet: int) -> int:
+    """Tokens that ``forward`` returns for an outlet."""
     outlets = type(node.type).outlets
-    return node.type.rate(outlets[outlet]) if outlets else 1
+    return max(node.type.counts(outlets[outlet])) if outlets else 1
 
 
 def _trace_group(

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 TILES, FIRED, PARAMS, STATES, SCRATCH, LANES = range(6)
 _HEADER = 6
-PORT_WORDS = 5
+PORT_WORDS = 8
 LINE_WORDS = 3
 
 # words of an in port that is aligned (TILE_STRIDE) or uniform (SLOT_STRIDE)
 BASE, MASK, TOKENS, PLANE_STRIDE, TILE_STRIDE = range(5)
 SLOT_STRIDE = TILE_STRIDE
+# words of a port of step 0: where its firings begin, from any in the cycle on; its length and tokens
+STARTS, CYCLE, TOTAL = range(5, 8)
 # words of a table port, and of each of its entries
 TABLE = 0
 ENTRY_BASE, ENTRY_MASK, ENTRY_TOKENS, ENTRY_STRIDE = range(4)

@@ -6,7 +6,8 @@ written ``processing delay`` after the firing that makes it, and visible ``delay
 for every edge whose producer writes p tokens and whose consumer reads q and that holds m at first, is
 where no firing k of the consumer comes before the token of index ``q (k + 1) - 1 - m`` is visible. That
 is a longest path; it exists if and only if no cycle has more delay than tokens (Reiter, "Scheduling
-parallel computations", JACM 15(4), 1968).
+parallel computations", JACM 15(4), 1968). Where the numbers of tokens repeat in a cycle of firings, the
+firings of one joint cycle of both ends are looked at.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from amp.errors import Deadlock, TooSlowCycle
+from amp.cycles import MAX_CYCLE
+from amp.errors import Deadlock, InconsistentRates, TooSlowCycle
+from amp.schedule.gates import share_gates
 from amp.schedule.rates import firing_rates
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from amp.frozen import Frozen, Node
+    from amp.frozen import Edge, Frozen, Node
 
     Ints = NDArray[np.int64]
 
@@ -48,9 +51,17 @@ class Pace(NamedTuple):
         """Clock of the first firing."""
         return self.offset // self.firings
 
+    def clock(self, k: Any) -> Any:
+        """Clock of firing ``k``, a number or an array."""
+        return (k * self.frames + self.offset) // self.firings
+
     def fired(self, clock: int) -> int:
         """Firings before ``clock``."""
-        return -(-max(0, clock * self.firings - self.offset) // self.frames)
+        return max(0, self.before(clock))
+
+    def before(self, clock: Any) -> Any:
+        """The same if it had always fired: the index of the first firing from ``clock`` on."""
+        return -((self.offset - clock * self.firings) // self.frames)
 
     def most(self, frames: int) -> int:
         """Most firings in ``frames`` frames."""
@@ -61,7 +72,7 @@ class Paces:
     """The pace of every node of a graph, one entry per node in each array."""
 
     def __init__(self, graph: Frozen, firings: Ints, frames: Ints, offset: Ints) -> None:
-        self._graph = graph
+        self._graph = graph  # with its gates shared
         self.firings, self.frames, self.offset = firings, frames, offset
 
     def __getitem__(self, node: int) -> Pace:
@@ -79,9 +90,12 @@ class Paces:
         """Of edge ``number`` before ``clock``: tokens that its producer has written, and tokens
         that the edge holds, those that are read again among them."""
         g = self._graph
-        written = self[int(g.source[number])].fired(clock) * int(g.produced[number])
-        taken = self[int(g.consumer[number])].fired(clock) * int(g.consumed[number])
-        return written, max(0, written + int(g.tokens[number]) - taken) + int(g.history[number])
+        made, read = (self[int(c[number])].fired(clock) for c in (g.source, g.consumer))
+        if number in g.cycles:
+            made, read = (c.before(k) for c, k in zip(g.cycles[number], (made, read), strict=True))
+        else:
+            made, read = made * int(g.produced[number]), read * int(g.consumed[number])
+        return int(made), max(0, int(made + g.tokens[number] - read)) + int(g.history[number])
 
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
@@ -90,16 +104,28 @@ class Paces:
         g, n, m = self._graph, self._graph.source, self._graph.consumer
         spare = g.tokens * common + read * (self.offset[m] - self.frames[m] + 1)
         spare += common - 1 - made * self.offset[n]  # a count of tokens is whole
-        return np.asarray(spare // per_frame, np.int64)
+        cover: Ints = spare // per_frame
+        for number in g.cycles:
+            theirs, mine = self[int(n[number])], self[int(m[number])]
+            joint = Joint(g, number, theirs, mine)
+            cover[number] = (mine.clock(joint.k) - theirs.clock(joint.makes)).min()
+        return cover
 
     def held(self, block: int) -> Ints:
         """Most tokens, by edge, when producers run up to ``block`` frames ahead; those that are read
-        again are among them."""
+        again are among them, and those that a producer of uneven rate may write too many."""
         made, read, per_frame, common = self._balance()
         g, n, m = self._graph, self._graph.source, self._graph.consumer
         most = per_frame * block + made * (self.frames[n] - 1 - self.offset[n])
         most += read * self.offset[m] + g.tokens * common
         held: Ints = np.maximum(most // common, g.tokens) + g.history
+        for number, (written, taken) in g.cycles.items():
+            theirs, mine = self[int(n[number])], self[int(m[number])]
+            joint = Joint(g, number, theirs, mine)
+            ahead = written.before(theirs.before(mine.clock(joint.k) + block))
+            tokens = int(g.tokens[number])
+            most = max(0, tokens, tokens + int((ahead - taken.before(joint.k)).max()))
+            held[number] = most + written.spare + g.history[number]
         return held
 
     def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
@@ -110,6 +136,36 @@ class Paces:
         made = g.produced * self.frames[g.consumer]
         read = g.consumed * self.frames[g.source]
         return made, read, made * self.firings[g.source], common
+
+
+class Joint:
+    """The firings of one edge's ends until all begins again: both cycles, and the rounding of clocks.
+
+    Attributes
+    ----------
+    k
+        The consumer's firings.
+    makes
+        The producer's firing that writes the last token of each, as if both had always fired.
+    """
+
+    def __init__(self, graph: Frozen, number: int, theirs: Pace, mine: Pace) -> None:
+        written, taken = graph.cycles[number]
+        periods = (
+            pace.frames * len(cycle) // math.gcd(pace.firings, len(cycle))
+            for pace, cycle in ((theirs, written), (mine, taken))
+        )
+        count = math.lcm(*periods) * mine.firings // mine.frames
+        if count > MAX_CYCLE:
+            source, consumer = (graph.nodes[c[number]] for c in (graph.source, graph.consumer))
+            raise InconsistentRates(
+                f"the ends of an edge with uneven rates meet again within {MAX_CYCLE} firings",
+                got=f"{count} firings of {consumer.name!r}",
+                where=f"edge {source.name!r} -> {consumer.name!r}, {consumer}",
+                fix="take rates with a smaller common multiple",
+            )
+        self.k = np.arange(count)
+        self.makes = written.firing(taken.before(self.k + 1) - 1 - int(graph.tokens[number]))
 
 
 def paces(graph: Frozen) -> Paces:
@@ -124,10 +180,11 @@ def paces(graph: Frozen) -> Paces:
     TooSlowCycle
         For a cycle whose delays exceed its tokens.
     """
+    graph = share_gates(graph)
     firings, frames = firing_rates(graph)
     forward = (graph.source < graph.consumer) | ~graph.waits
     if not graph.multirate and not graph.delay.any() and not graph.processing.any():
-        if not forward[graph.tokens == 0].all():
+        if not forward[graph.tokens <= 0].all():
             _Solver(graph, firings, frames).order()
         return Paces(graph, firings, frames, np.zeros(len(graph.nodes), np.int64))
     solver = _Solver(graph, firings, frames)
@@ -149,12 +206,49 @@ class _Solver:
         self.lag: list[int] = np.where(graph.waits, lag, -FOREVER).tolist()
         self.produced: list[int] = graph.produced.tolist()
         self.source: list[int] = graph.source.tolist()
+        self.joints = {
+            i: Joint(graph, i, *(self.pace(int(c[i])) for c in (graph.source, graph.consumer)))
+            for i in graph.cycles
+            if graph.waits[i]
+        }
+        # an edge that was read by the clock leads back in time as soon as it has a delay
+        self.binds = [
+            bool(waits) and not (late > 0 and edge.counts)
+            for waits, late, edge in zip(graph.waits, lag, _edges(graph), strict=True)
+        ]
+
+    def pace(self, node: int, offset: int = 0) -> Pace:
+        return Pace(self.firings[node], self.frames[node], offset)
+
+    def steps(self) -> list[Fraction]:
+        """By edge: frames by which the consumer comes after the producer at least, delays and
+        offsets left out."""
+        out = []
+        for number, (source, consumer) in enumerate(
+            zip(self.source, self.graph.consumer.tolist(), strict=True)
+        ):
+            theirs, mine = self.pace(source), self.pace(consumer)
+            if not self.binds[number]:
+                out.append(Fraction(-FOREVER))
+            elif number in self.joints:
+                joint, common = self.joints[number], theirs.firings * mine.firings
+                ahead = joint.makes * (theirs.frames * mine.firings)
+                ahead -= joint.k * (mine.frames * theirs.firings)
+                out.append(Fraction(int(ahead.max()), common))
+            else:
+                made = self.produced[number] * theirs.firings
+                out.append(Fraction(self.ahead[number] * theirs.frames, made))
+        return out
 
     def earliest(self, number: int, offset: list[int], consumer: int) -> int:
         """Least offset of the consumer that edge ``number`` allows."""
         source, lag, ahead = self.source[number], self.lag[number], self.ahead[number]
         if not self.multirate:
             return offset[source] + lag + ahead
+        if number in self.joints:
+            joint, mine = self.joints[number], self.pace(consumer)
+            visible = self.pace(source, offset[source]).clock(joint.makes) + lag
+            return int((visible * mine.firings - joint.k * mine.frames).max())
         made, a = self.produced[number], self.firings[source]
         scaled = made * (offset[source] + lag * a) + ahead * self.frames[source]
         return int(self.firings[consumer] * scaled // (made * a))
@@ -164,8 +258,8 @@ class _Solver:
         offset = [0] * len(self.nodes)
         cause: list[int] = [-1] * len(self.nodes)
         changed = -1
-        # Within one sweep every token-free path settles; each further sweep crosses one token edge.
-        for _ in range(int((self.graph.tokens > 0).sum()) + 2):
+        # Within one sweep every path of the order settles; each further sweep crosses another edge.
+        for _ in range(self.against + 2):
             changed = -1
             for index in order:
                 for number in range(self.first[index], self.first[index + 1]):
@@ -181,9 +275,15 @@ class _Solver:
         """An order in which producers come before consumers, but where tokens lie between."""
         graph = self.graph
         forward = graph.source < graph.consumer
-        if self.multirate and not (forward | ~graph.waits).all():
-            self.judge_cycles()
-        free = (graph.tokens == 0) & graph.waits
+        waits = np.array(self.binds)
+        free = (graph.tokens <= 0) & waits
+        if self.multirate:
+            steps = self.steps()
+            if not (forward | ~waits).all():
+                self.judge_cycles(steps)
+            free = np.array([step >= 0 for step in steps], bool)
+        self.against = int((graph.waits & ~free).sum())
+        self.free = free
         if forward[free].all():
             return range(len(self.nodes))  # as it is whenever no feedback stream is used
         waiting = [0] * len(self.nodes)
@@ -206,17 +306,9 @@ class _Solver:
             self.refuse_deadlock({i for i, count in enumerate(waiting) if count})
         return order
 
-    def judge_cycles(self) -> None:
+    def judge_cycles(self, steps: list[Fraction]) -> None:
         """Refuse a cycle whose tokens do not carry every firing past its own: one whose lags in
         frames, delays left out, do not sum to less than zero."""
-        steps = [
-            Fraction(ahead * self.frames[source], made * self.firings[source])
-            if waits
-            else Fraction(-FOREVER)
-            for ahead, made, source, waits in zip(
-                self.ahead, self.produced, self.source, self.graph.waits.tolist(), strict=True
-            )
-        ]
         scale = math.lcm(*{step.denominator for step in steps})
         tiny = Fraction(1, scale * (len(self.nodes) + 1))
         reach = [Fraction(0)] * len(self.nodes)
@@ -242,9 +334,7 @@ class _Solver:
             index = next(
                 self.source[number]
                 for number in range(self.first[index], self.first[index + 1])
-                if not self.graph.tokens[number]
-                and self.graph.waits[number]
-                and self.source[number] in stuck
+                if self.free[number] and self.source[number] in stuck
             )
         self.raise_deadlock(path[path.index(index) :][::-1], [])
 
@@ -282,6 +372,10 @@ class _Solver:
             where=str(self.nodes[cycle[0]]),
             fix="add initial tokens, or take delay off its edges",
         )
+
+
+def _edges(graph: Frozen) -> list[Edge]:
+    return [edge for node in graph.nodes for edge in (*node.edges, *node.controls)]
 
 
 def _path(nodes: list[Node], cycle: list[int]) -> str:

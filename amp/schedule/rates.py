@@ -5,8 +5,10 @@ An edge is in balance when as many tokens are written as are read::
     firings(producer) * produced = firings(consumer) * consumed
 
 These are the rows of the topology matrix; its null space is the repetition vector (Lee &
-Messerschmitt, "Synchronous data flow", Proc. IEEE 75(9), 1987). Firings are counted per frame of the
-clock: inputs and outputs of the graph fire once per frame, and all else follows.
+Messerschmitt, "Synchronous data flow", Proc. IEEE 75(9), 1987). Where counts differ from firing to firing,
+cycles of firings take their place (Bilsen et al., "Cyclo-static dataflow", IEEE Trans. Signal Processing
+44(2), 1996). Firings are counted per frame of the clock: inputs and outputs of the graph fire once per
+frame, and all else follows. Gates, and edges that are read by the clock, join any rates.
 """
 
 from __future__ import annotations
@@ -56,9 +58,11 @@ def firing_rates(graph: Frozen) -> tuple[Ints, Ints]:
 def _solve(graph: Frozen) -> list[Fraction]:
     """Firings per frame, spread from the borders along the edges."""
     edges: dict[int, list[tuple[int, Fraction, int]]] = defaultdict(list)
-    for number, (source, consumer, wrote, read) in enumerate(_rows(graph)):
-        edges[source].append((consumer, Fraction(wrote, read), number))
-        edges[consumer].append((source, Fraction(read, wrote), number))
+    for number in np.flatnonzero(graph.balanced).tolist():
+        source, consumer = int(graph.source[number]), int(graph.consumer[number])
+        wrote, read = tokens_per_firing(graph, number)
+        edges[source].append((consumer, wrote / read, number))
+        edges[consumer].append((source, read / wrote, number))
     rate: dict[int, Fraction] = {}
     borders = [node.index for node in graph.nodes if node.type.border]
     for first in [*borders, *range(len(graph.nodes))]:  # a part without border keeps the clock
@@ -80,22 +84,34 @@ def _solve(graph: Frozen) -> list[Fraction]:
     return [rate[index] for index in range(len(graph.nodes))]
 
 
-def _rows(graph: Frozen) -> list[tuple[int, int, int, int]]:
-    columns = (graph.source, graph.consumer, graph.produced, graph.consumed)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+def tokens_per_firing(graph: Frozen, number: int) -> tuple[Fraction, Fraction]:
+    """Tokens that a firing writes to an edge, and that one takes, on the average."""
+    return (
+        Fraction(int(graph.produced[number]), int(graph.writings[number])),
+        Fraction(int(graph.consumed[number]), int(graph.takings[number])),
+    )
 
 
 def _refuse(graph: Frozen, number: int, rate: dict[int, Fraction]) -> None:
-    source, consumer, wrote, read = _rows(graph)[number]
-    producer, reader = graph.nodes[source], graph.nodes[consumer]
-    made, taken = rate[source] * wrote, rate[consumer] * read
+    producer = graph.nodes[graph.source[number]]
+    reader = graph.nodes[graph.consumer[number]]
+    per_firing = tokens_per_firing(graph, number)
+    cycles = graph.cycles.get(number)
+    sides = []
+    for end, (node, tokens) in enumerate(zip((producer, reader), per_firing, strict=True)):
+        fires, times, unit = rate[node.index], str(tokens), "firings"
+        if cycles and len(cycles[end]) > 1:
+            fires, unit = fires / len(cycles[end]), f"cycles of {len(cycles[end])} firings"
+            times = f"({' + '.join(map(str, cycles[end].counts))})"
+        sides.append((f"{unit} of {node.name!r} x {times}", f"{fires} x {times}"))
+    made, taken = (rate[n.index] * t for n, t in zip((producer, reader), per_firing, strict=True))
     raise InconsistentRates(
         "as many tokens are written to an edge as are read from it",
-        expected=f"firings of {producer.name!r} x {wrote} = firings of {reader.name!r} x {read}",
-        got=f"{rate[source]} x {wrote} = {made} tokens per frame written, and "
-        f"{rate[consumer]} x {read} = {taken} read",
+        expected=f"{sides[0][0]} = {sides[1][0]}",
+        got=f"{sides[0][1]} = {made} tokens per frame written, and {sides[1][1]} = {taken} read",
         where=f"edge {producer.name!r} -> {reader.name!r}, {reader}",
-        fix="bring the streams to one rate with nodes.Upsample, nodes.Hold or nodes.Downsample",
+        fix="bring the streams to one rate with nodes.Upsample, nodes.Hold or nodes.Downsample, or "
+        "read by the clock: amp.edge(stream, default=0.0)",
     )
 
 

@@ -1,24 +1,33 @@
 """Settling: edges that are read by the clock become edges that are read in order.
 
-At clock t such an edge gives the newest token that is visible, else its default. When nodes fire is
-known before anything runs, and so is which token that is: with starts s (producer) and s' (consumer) and
-a lag of d frames, firing k reads what the producer made in its firing ``k + s' - s - d``. If that is
-negative, it is the newest initial token or the default. So the edge is one with ``s + d - s'`` tokens of
-that value, or one that skips as many tokens if that is negative::
+To its reader such an edge is an endless past of the newest initial token (or the default), followed by
+what the producer writes; at clock t it reads the newest that is visible. When nodes fire is known
+before anything runs, and so is which tokens these are. With starts s (producer) and s' (consumer) and a
+lag of d frames, where both fire once a frame, firing k reads what the producer made in its firing
+``k + s' - s - d``. So the edge is one with ``s + d - s'`` tokens of the past, or one that skips as many
+tokens if that is negative::
 
     edge(x, delay=3, default=0.5)     consumer starts at 1     ->  edge(x, delay=3, initial=(0.5, 2))
     edge(x, default=0.5)              consumer starts at 7     ->  edge(x), its first 7 tokens skipped
+
+Between rates, the newest token moves on by another number from firing to firing, over and over. The
+edge's consumer takes so many, a cyclo-static rate, and reads the last of them: one that fires
+three times while its producer writes two takes 0, 1, 1, 0, 1, 1, ... and reads some token twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amp.contract import NodeType
+from amp.cycles import MAX_CYCLE, Cycle
 from amp.errors import InconsistentRates
 from amp.frozen import Edge, Frozen
+from amp.schedule.gates import share_gates
 from amp.schedule.latency import paces
 
 if TYPE_CHECKING:
@@ -30,19 +39,10 @@ if TYPE_CHECKING:
 
 def settle(graph: Frozen) -> Frozen:
     """The same graph, in which every edge is read in order; the same object if it is so already."""
+    graph = share_gates(graph)
     if graph.waits.all():
         return graph
     pace = paces(graph)
-    single = (graph.consumed == 1) & (graph.produced == 1) & (graph.history == 0)
-    for number in np.flatnonzero(~graph.waits & ~single):
-        source, consumer = (graph.nodes[c[number]] for c in (graph.source, graph.consumer))
-        raise InconsistentRates(
-            "an edge that is read by the clock carries one token a firing at both ends",
-            got=f"{graph.produced[number]} written, {graph.consumed[number]} taken and "
-            f"{graph.history[number]} read again",
-            where=f"edge {source.name!r} -> {consumer.name!r}, {consumer}",
-            fix="put a node between them that keeps the rate, such as nodes.Gain",
-        )
     nodes = [_settle_node(graph, pace, node) for node in graph.nodes]
     return Frozen(
         graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
@@ -58,27 +58,65 @@ def _settle_node(graph: Frozen, pace: Paces, node: Node) -> Node:
         if isinstance(source, tuple):
             return tuple(settled(item) for item in source)
         if isinstance(source, Edge):
-            edges.append(_settle_edge(graph, pace, node, source))
+            edges.append(_settle_edge(graph, pace, node, len(edges)))
             return edges[-1]
         return source
 
     sources = settled(node.sources)
+    if len({edge.counts for edge in edges}) > 1 and type(node.type).takes is not NodeType.takes:
+        raise InconsistentRates(
+            "a node that rearranges several streams reads all of them at one rate",
+            got=", ".join(
+                f"{graph.nodes[edge.source].name!r} {'in order' if not edge.counts else 'by the clock'}"
+                for edge in edges
+            ),
+            where=str(node),
+            fix="put nodes.Gain between, and read that one by the clock",
+        )
     return dataclasses.replace(node, sources=sources, edges=tuple(edges))
 
 
-def _settle_edge(graph: Frozen, pace: Paces, node: Node, edge: Edge) -> Edge:
+def _settle_edge(graph: Frozen, pace: Paces, node: Node, at: int) -> Edge:
+    """Edge ``at`` of ``node`` as one that is read in order."""
+    edge, number = node.edges[at], int(graph.first[node.index]) + at
     if edge.default is None:
         return edge
-    theirs, mine = pace[edge.source], pace[node.index]
     producer = graph.nodes[edge.source]
-    lag = producer.type.processing_delay + edge.delay
-    # in firings, rounded up: a token must be visible at the clock of the firing that reads it
-    ahead = theirs.offset + lag * theirs.firings - mine.offset
-    late = -(-ahead // theirs.frames)
-    if late <= 0:
-        return Edge(edge.source, edge.outlet, edge.delay, None, skip=-late)
-    shape = (graph.batch, producer.channels, late)
-    newest: NDArray[np.float64] | float = edge.default
-    if edge.initial is not None:
-        newest = edge.initial[:, :, -1:]
-    return Edge(edge.source, edge.outlet, edge.delay, np.broadcast_to(newest, shape).copy())
+    written = Cycle(producer.type.counts(type(producer.type).outlets[edge.outlet]))
+    # clocks less the lag: a token must be visible at the clock of the firing that reads it
+    clock = _clocks(graph, pace, number, len(written)) - producer.type.processing_delay - edge.delay
+    newest = written.before(
+        pace[edge.source].before(clock + 1)
+    )  # tokens visible, from firing -1 on
+    taken = Cycle(tuple(np.diff(newest).tolist())).counts
+    own = graph.cycles[number][1].counts if number in graph.cycles else (graph.consumed[number],)
+    tokens = -int(newest[0])
+    past = tokens + max(int(graph.reach[number]) - min(taken), 0)  # what firings read again too
+    initial: NDArray[np.float64] | None = None
+    if max(past, tokens) > 0:
+        value: NDArray[np.float64] | float = edge.default
+        if edge.initial is not None:
+            value = edge.initial[:, :, -1:]
+        shape = (graph.batch, producer.channels, max(past, tokens))
+        initial = np.broadcast_to(value, shape).copy()
+    skip = max(past, tokens, 0) - tokens
+    counts = None if taken == own else taken
+    return Edge(edge.source, edge.outlet, edge.delay, initial, skip=skip, counts=counts)
+
+
+def _clocks(graph: Frozen, pace: Paces, number: int, phases: int) -> NDArray[np.int64]:
+    """Clocks of the consumer's firings from -1 on, until the producer of ``phases`` firings a cycle
+    is where it was."""
+    theirs, mine = (pace[int(c[number])] for c in (graph.source, graph.consumer))
+    period = theirs.frames * phases // math.gcd(theirs.firings, phases)
+    count = math.lcm(period, mine.frames) * mine.firings // mine.frames
+    if count > MAX_CYCLE:
+        source, consumer = (graph.nodes[c[number]] for c in (graph.source, graph.consumer))
+        raise InconsistentRates(
+            f"an edge that is read by the clock reads it alike within {MAX_CYCLE} firings",
+            got=f"{count} firings of {consumer.name!r}",
+            where=f"edge {source.name!r} -> {consumer.name!r}, {consumer}",
+            fix="take rates with a smaller common multiple",
+        )
+    clocks: NDArray[np.int64] = mine.clock(np.arange(-1, count))
+    return clocks

@@ -120,7 +120,8 @@ def bench(copies: list[NodeType], *, batch: int = 1, streams: bool = False) -> B
 
 @functools.cache
 def reference(name: str, *, streams: bool) -> Array:
-    """What a sample's own reference makes of the bench's inputs, in the most lanes."""
+    """What a sample's own reference makes of the bench's inputs, in the most lanes; the outlets are
+    side by side as channels."""
     node = SAMPLES[name]
     inputs = bench([node], batch=MOST_LANES, streams=streams).inputs()
     arguments: dict[str, Any] = {}
@@ -133,8 +134,8 @@ def reference(name: str, *, streams: bool) -> Array:
         elif (value := node.given.get(inlet.name, inlet.default)) is not None:
             arguments[inlet.name] = np.full((MOST_LANES, 1, FRAMES), value, np.float64)
     with np.errstate(all="ignore"):  # outside of a function's domain
-        result: Array = node.reference(RATE, FRAMES, **arguments)
-    return result
+        result = node.reference(RATE, FRAMES, **arguments)
+    return np.concatenate(result, axis=1) if isinstance(result, tuple) else result
 
 
 @functools.cache
