@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.contract import NodeType
+    from amp.instance import Instance
     from amp.ir import Kernel
     from amp.jit.lowered import Lowered
     from amp.program import Program
@@ -74,14 +75,36 @@ def compile(
     >>> program.run({"x": np.ones((1, 1, 4))})["out"]
     array([[[0.5, 0.5, 0.5, 0.5]]])
     """
+    from amp.program import Program
+
+    if not is_whole(threads, 1, MAX_THREADS):
+        raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
+    choose = choose_archetypes(archetypes)
+
+    def make(graph: Graph, ipls: IPLS | None) -> Instance:
+        return build(graph, ipls, threads, choose, timing=timing, watch=watch)
+
+    return Program(make(graph, ipls), make, timing=timing)
+
+
+def build(
+    graph: Graph,
+    ipls: IPLS | None,
+    threads: int,
+    choose: Callable[[NodeType], str],
+    *,
+    timing: bool,
+    watch: Watch | None,
+) -> Instance:
+    """Every step from a graph to native code in memory; see `compile`."""
     # Heavy libraries are loaded when something is compiled, not when amp is imported.
+    from amp.instance import Instance
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.generate import generate
     from amp.jit.lower import lower
     from amp.jit.runner import IplsRunner, KpnRunner
     from amp.jit.skew import skew_chains
-    from amp.program import Program
 
     if not isinstance(graph, Graph):
         raise BadGraph("amp.compile takes a graph", got=repr(graph))
@@ -89,8 +112,6 @@ def compile(
         raise BadValue(
             "ipls is an amp.IPLS or None", got=repr(ipls), fix="load a file with IPLS.from_json"
         )
-    if not is_whole(threads, 1, MAX_THREADS):
-        raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
 
     # build: the graph as it is now
     frozen = graph.freeze()
@@ -107,7 +128,7 @@ def compile(
 
     # cluster: which nodes become one kernel
     frames = KPN_FRAMES if ipls is None else ipls.block
-    clustering = Clustering(frozen, pace, frames, choose_archetypes(archetypes))
+    clustering = Clustering(frozen, pace, frames, choose)
     if ipls is None:
         items = clustering.alone()
     else:
@@ -126,21 +147,20 @@ def compile(
     natives = [generate(call) for call in lowered.calls]
 
     # program: memory bound, as often as there are clones
-    def bind() -> Program:
+    def bind() -> Instance:
         bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
         runner: IplsRunner | KpnRunner
         if ipls is None:
             runner = KpnRunner(bound, frozen, pace, timing=timing)
         else:
             runner = IplsRunner(bound, frames, threads=threads, timing=timing)
-        return Program(
+        return Instance(
             frozen,
             pace,
             bound,
             runner,
             schedule=ipls,
             notes=clustering.notes,
-            timing=timing,
             again=bind,
         )
 
