@@ -15,6 +15,7 @@ from amp.errors import BadGraph, BadState, BadValue, ProgramBusy
 from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.memory import ring_bytes, ring_uses
+from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State, Timing
 from amp.swap import Fade, carry_over, check_follows, next_schedule
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State", "Timing"]
 
 Progress = Callable[[int, int], None]
-MAX_CROSSFADE = 1 << 32
 
 
 class Program:
@@ -227,9 +227,9 @@ class Program:
         """
         if not isinstance(graph, Graph):
             raise BadGraph("a program is swapped for a graph", got=repr(graph))
-        if not is_whole(crossfade, 0, MAX_CROSSFADE):
+        if not is_whole(crossfade, 0, LONGEST):
             raise BadValue(
-                f"a crossfade is a whole number of frames from 0 to {MAX_CROSSFADE}",
+                f"a crossfade is a whole number of frames from 0 to {LONGEST}",
                 got=repr(crossfade),
             )
         if self._user == threading.get_ident():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Trace
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.ir import Value
+
+LONGEST = 1 << 32
 
 
 class Crossfade(NodeType):
@@ -31,42 +33,42 @@ class Crossfade(NodeType):
     Parameters
     ----------
     frames
-        Length, at least 1.
+        Length, a whole number in [1, 2^32].
 
     Examples
     --------
     >>> Crossfade(480)
-    Crossfade(frames=480.0)
+    Crossfade(frames=480)
     """
 
-    frames: float
+    frames: int
     params = ("frames",)
     inlets = (Inlet("a"), Inlet("b"))
 
     def check(self) -> None:
-        frames = self.frames.value if isinstance(self.frames, Param) else np.asarray(self.frames)
-        if frames.ndim or not frames >= 1.0:
-            raise BadNode("Crossfade.frames is one number of at least 1", got=repr(self.frames))
+        if type(self.frames) is not int or not 1 <= self.frames <= LONGEST:
+            raise BadNode(
+                f"Crossfade.frames is a whole number from 1 to {LONGEST}", got=repr(self.frames)
+            )
 
     def forward(self, b: Trace, x: Value, y: Value) -> Value:
-        w = b.emit("to_float", b.clock()) / b.param("frames")
-        return b.select(b.lt(w, 1.0), b.fma(w, y - x, x), y)
+        w = b.emit("to_float", b.clock()) / b.emit("to_float", b.param("frames"))
+        done = b.le(1.0, w) | b.emit("eq", x, y)  # equal ones to the bit, infinities too
+        return b.select(done, y, b.fma(w, y - x, x))
 
     def reference(
         self, sample_rate: float, frames: int, *, a: NDArray[np.float64], b: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        length = self.frames.value if isinstance(self.frames, Param) else self.frames
-        w = np.minimum(np.arange(frames) / length, 1.0)
+        w = np.minimum(np.arange(frames) / self.frames, 1.0)
         return (1.0 - w) * a + w * b
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:
         yield cls(1)
         yield cls(100)
-        yield cls(33.5)
 
     @classmethod
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
         yield {}, "Crossfade needs the attribute 'frames'"
-        yield {"frames": 0.5}, "Crossfade.frames is one number of at least 1"
-        yield {"frames": [1.0, 2.0]}, "Crossfade.frames is one number of at least 1"
+        yield {"frames": 0}, "Crossfade.frames is a whole number from 1 to 4294967296"
+        yield {"frames": 2.5}, "Crossfade.frames is a whole number from 1 to 4294967296"
