@@ -179,6 +179,9 @@ class NodeType:
         ``forward`` adds up its variadic inlet and does nothing else.
     archetype
         Name of a prebuilt kernel that computes the same bits, planes of frames in and out.
+    router
+        Name of the native process that moves its tokens, for the node types whose rates depend on
+        data; they have no ``forward``.
     border
         ``"input"`` or ``"output"`` for the two node types that touch the caller's arrays.
 
@@ -199,13 +202,14 @@ class NodeType:
     processing_delay: ClassVar[int] = 0
     is_sum: ClassVar[bool] = False
     archetype: ClassVar[str] = ""
+    router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output"]] = ""
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]
     given: dict[str, Any]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, register: bool = True) -> None:
         inherited = getattr(cls, "attrs", {})
         own = {
             name: cls.__dict__.get(name, inspect.Parameter.empty)
@@ -230,6 +234,8 @@ class NodeType:
         fixed = [inlet for inlet in cls.inlets if not inlet.variadic]
         inlets = [kinds(i.name, kinds.KEYWORD_ONLY, default=i.default) for i in fixed]
         cls.__signature__ = inspect.Signature(attrs + inlets)  # type: ignore[attr-defined]
+        if not register:
+            return
         known = REGISTRY.get(cls.__name__, cls)
         if known.__module__.startswith(BUILT_IN) and known.__module__ != cls.__module__:
             raise BadNode(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from amp.contract import NodeType, Param
 from amp.cycles import Cycle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from amp.contract import Inlet, Take
@@ -79,6 +82,21 @@ class Node:
         """Name of the node type."""
         return type(self.type).__name__
 
+    def with_edges(self, change: Callable[[int, Edge], Edge]) -> Node:
+        """The same node with other edges: what ``change(number, edge)`` returns."""
+        edges: list[Edge] = []
+
+        def changed(source: Any) -> Any:
+            if isinstance(source, tuple):
+                return tuple(changed(item) for item in source)
+            if isinstance(source, Edge):
+                edges.append(change(len(edges), source))
+                return edges[-1]
+            return source
+
+        sources = changed(self.sources)
+        return dataclasses.replace(self, sources=sources, edges=tuple(edges))
+
     def __str__(self) -> str:
         return f"node {self.name!r} ({self.kind}, {self.created})"
 
@@ -96,6 +114,10 @@ class Frozen:
         One entry per edge, ordered by consumer: its edges, then its controls.
     waits
         Whether the consumer waits for the edge's tokens; else it reads by the clock.
+    dynamic
+        Whether a node fires when its tokens are visible, as data says, and not at a pace.
+    unbounded
+        Whether an end of an edge is such a node, so that its tokens have no bound.
     balanced
         Whether as many tokens are taken as are written, so that rates follow from each other.
     consumed, produced
@@ -153,6 +175,25 @@ class Frozen:
             again = [n for node in nodes for n in self._again(node)]
             self.reach = np.maximum(again, self.seen)
             self.history = np.maximum(self.reach - least, 0)
+        self.dynamic = np.zeros(len(nodes), bool)
+        if any(kind.router for kind in kinds):
+            self._route()
+        self.unbounded = self.dynamic[self.source] | self.dynamic[self.consumer]
+
+    def _route(self) -> None:
+        """Find out who fires as data says, and note what routers do with their edges."""
+        routes = np.array([node.type.router not in {"", "sample"} for node in self.nodes])
+        ordered = self.waits.copy()
+        while (routes != self.dynamic).any():
+            self.dynamic = routes.copy()
+            routes[self.consumer[ordered & self.dynamic[self.source]]] = True
+        for node in self.nodes:
+            first = self.first[node.index]
+            if node.type.router == "select":  # takes from one of them at a time
+                self.waits[first : first + 2] = self.balanced[first : first + 2] = False
+            elif node.type.router == "sample":  # keeps the newest token
+                self.history = self.history.copy()
+                self.history[first] = 1
 
     def _count(self, edges: list[Edge]) -> NDArray[np.int64]:
         """Fill in what is written and taken; the fewest tokens that a firing takes of each edge."""

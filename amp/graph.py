@@ -233,6 +233,12 @@ class Graph:
                 code.append(None if source is None else (width,))
             if width is not None:
                 widths[inlet.name] = width
+        if kind.router and len(edges) < len(sources):
+            raise PortMismatch(
+                f"{type(kind).__name__} takes tokens of streams",
+                got="a constant",
+                fix="graph.add(nodes.Constant(value)) is a stream of one token a frame",
+            )
         if type(kind).takes is not NodeType.takes:
             return sources, edges, self._taken(kind, edges), code
         self._check_terms(kind, sources)

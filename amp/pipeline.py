@@ -214,7 +214,7 @@ def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
     from amp.ir import verify
     from amp.jit.passes import expand_elementary, hoist_invariants, prune
 
-    for code in {id(call.code): call.code for call in lowered.calls}.values():
+    for code in {id(call.code): call.code for call in lowered.calls if not call.router}.values():
         kernel = verify(code.kernel)
         for step in (expand_elementary, prune):
             kernel = verify(step(kernel))

@@ -426,7 +426,7 @@ class Program:
 
         seen: dict[int, str] = {}
         for call in self._instance.bound.lowered.calls:
-            if id(call.code) not in seen:
+            if not call.router and id(call.code) not in seen:
                 seen[id(call.code)] = f"# {call}, width {call.width}\n" + print_kernel(
                     call.code.kernel
                 )
@@ -439,7 +439,7 @@ class Program:
 
         seen: dict[int, str] = {}
         for bound in self._instance.bound.calls:
-            if id(bound.native) not in seen:
+            if bound.native is not None and id(bound.native) not in seen:
                 seen[id(bound.native)] = f"# {bound.call}\n" + assembly(bound.native.machine_code)
         return "\n".join(seen.values())
 

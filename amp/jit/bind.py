@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from amp.jit.engine import Native
     from amp.jit.lowered import Call, InBinding, Lowered, OutBinding
 
+    Natives = tuple[Native | None, Native | None]
+
 
 class BoundCall:
     """A call with its memory."""
 
-    def __init__(
-        self, call: Call, arena: Arena, frames: int, natives: tuple[Native, Native | None]
-    ) -> None:
+    def __init__(self, call: Call, arena: Arena, frames: int, natives: Natives) -> None:
         self.call, self.arena = call, arena
         self.native, self.preparing = natives
         kernel = call.code.kernel
@@ -111,7 +111,7 @@ class Bound:
     def __init__(
         self,
         lowered: Lowered,
-        natives: list[tuple[Native, Native | None]],
+        natives: list[Natives],
         batch: int,
         *,
         own_scratch: bool,

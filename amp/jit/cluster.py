@@ -52,6 +52,7 @@ class Clustering:
         self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
+        self.dynamic = graph.dynamic
         self._grouping = Grouping(graph, pace, frames, archetype)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from amp.jit.lowered import Call
 
 
-def generate(call: Call) -> tuple[Native, Native | None]:
+def generate(call: Call) -> tuple[Native | None, Native | None]:
     """Machine code of a call's kernel, and of the kernel that prepares its coefficients."""
     code = call.code
+    if call.router:
+        return None, None
     ragged = bool(call.lanes % call.width)
     prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
     return machine_code(code.kernel, call.width, ragged=ragged), prepare

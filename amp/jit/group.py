@@ -95,6 +95,11 @@ class Group:
         return self.wide or self.skewed
 
     @property
+    def prebuilt(self) -> str:
+        """Name of the prebuilt kernel or process that it is; it works on whole tables."""
+        return self.archetype or self.first.type.router
+
+    @property
     def spread(self) -> int:
         """Lanes that compute one channel."""
         return self.first.type.spread

@@ -115,6 +115,7 @@ def _levels(steps: list[Step]) -> list[list[Step]]:
 
 
 def _fill_call(row: Words, bound: BoundCall, memory: Bound) -> None:
+    assert bound.native is not None  # a schedule has no routers
     row[driver.FUNCTION] = bound.native.address
     row[driver.WORDS] = memory.address(bound.words_at)
     row[driver.PACE : driver.PACE + driver.PACE_WORDS] = bound.call.pace

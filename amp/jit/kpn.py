@@ -89,6 +89,8 @@ NETWORK = np.dtype(
 TABLES = (NETWORK, PROCESS, EDGE, OUT)
 """In the order of ``amp_kpn_sizes``."""
 
-KERNEL, SWITCH, SELECT, TRIGGER, SAMPLE = range(5)
+KINDS = {"": 0, "switch": 1, "select": 2, "trigger": 3, "sample": 4}
+"""What a process is, by the router of its node type; a kernel without one."""
+CROSSINGS = {"rising": 1, "falling": 2, "both": 3}
 DONE, STARVED = -1, -2
 """What a run answers when no ring has to grow."""

@@ -6,10 +6,11 @@ Process i is node i of the graph, and edge i its edge i.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amp.cycles import Cycle
 from amp.errors import AmpError
 from amp.jit import kpn
 from amp.jit import words as w
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ENDLESS = 1 << 60
 """Room behind an edge whose tokens no one keeps, and frames until samples are asked if there are none."""
+SAMPLED_FRAMES = 64
+"""Most frames until samples are asked."""
 
 
 class KpnRunner:
@@ -50,8 +53,11 @@ class KpnRunner:
         size = 1 << (2 * count).bit_length()
         self._queue = np.zeros(size, np.int64)
         self._network = np.zeros(1, kpn.NETWORK)
+        self._samples = _samples_in_order(graph)
         self._join()
         self._settle_network(size, threads, timing=timing)
+        if graph.dynamic.any():
+            self._route()
         self.lay()
         self.seek()
         cells = self._processes.view(np.int64).reshape(count, -1)
@@ -80,21 +86,93 @@ class KpnRunner:
         cycle = self._graph.cycles.get(edge)
         return int(cycle[0].before(made)) if cycle else made * int(row["produced"]["each"])
 
+    def held(self, edge: int) -> int:
+        """Tokens that an edge holds, those that are read again among them."""
+        row = self._edges[edge]
+        taken = ctypes.c_int64.from_address(int(row["taken"])).value
+        cycle = self._graph.cycles.get(edge)
+        read = int(cycle[1].before(taken)) if cycle else taken * int(row["consumed"]["each"])
+        return max(0, self.written(edge) + int(row["tokens"]) - read) + int(
+            self._graph.history[edge]
+        )
+
     def seek(self) -> None:
         """Take up the counters that the program's words hold."""
         fired = [call.words[w.FIRED] for call in self._bound.calls]
         self._processes["fired"] = fired
         self._processes["full"] = self._processes["missing"] = -1
+        for name in ("counts", "time", "previous"):
+            self._processes[name] = 0
 
     def lay(self) -> None:
         """Write every address and capacity, as the program's memory is now."""
         bound, processes, edges = self._bound, self._processes, self._edges
-        processes["kernel"] = [call.native.address for call in bound.calls]
+        processes["kernel"] = [call.native.address if call.native else 0 for call in bound.calls]
         processes["words"] = [bound.address(call.words_at) for call in bound.calls]
         frames = np.array([*(ring.frames for ring in bound.rings), ENDLESS])
         edges["capacity"] = frames[self._ring_of] - self._graph.history
         for number, (written, _) in self._graph.cycles.items():
             edges["capacity"][number] -= written.spare
+        if self._graph.dynamic.any():
+            stamps = np.array([*(ring.stamps_at for ring in bound.rings), -1])[self._ring_of]
+            edges["stamps"] = np.where(stamps < 0, 0, bound.address(0) + stamps)
+            edges["mask"] = frames[self._ring_of] - 1
+            self._lay_outs()
+
+    def _lay_outs(self) -> None:
+        """Write where processes that move tokens, or stamp them, find their rings."""
+        bound, graph, processes = self._bound, self._graph, self._processes
+        self._kept: list[NDArray[Any]] = []  # what processes point at
+        for node, call in zip(graph.nodes, bound.calls, strict=True):
+            row = processes[node.index]
+            if not (graph.dynamic[node.index] or call.call.router):
+                continue
+            rows = np.zeros(len(call.call.outs), kpn.OUT)
+            for i, (out, at) in enumerate(zip(call.call.outs, call.out_tables, strict=True)):
+                ring = bound.rings[out.ring]
+                counts = node.type.counts(type(node.type).outlets[out.outlet])
+                if len(counts) > 1:
+                    self._kept.append(self._words_of(Cycle(counts)))
+                    rows[i]["produced"]["cycle"] = self._kept[-1].ctypes.data
+                rows[i]["entries"] = bound.address(at) if call.call.router else 0
+                rows[i]["outlet"] = out.outlet
+                rows[i]["produced"]["each"] = counts[0]
+                rows[i]["stamps"] = bound.address(ring.stamps_at) if ring.stamps_at >= 0 else 0
+                rows[i]["mask"] = ring.mask
+            table = np.array([bound.address(at) for at in call.in_tables if at >= 0], np.int64)
+            row["outs"], row["out_count"] = rows.ctypes.data, len(rows)
+            row["entries"] = table.ctypes.data
+            row["planes"] = node.channels
+            self._kept += [rows, table]
+
+    def _route(self) -> None:
+        """Tell routers what they are, and edges which counters of theirs they follow."""
+        graph, processes, edges = self._graph, self._processes, self._edges
+        processes["pace"]["firings"][graph.dynamic] = 0
+        edges["visible"]["firings"][graph.dynamic[graph.source]] = 0
+        outlets = np.array([e.outlet for n in graph.nodes for e in (*n.edges, *n.controls)])
+        two = np.array([node.type.router in {"switch", "trigger"} for node in graph.nodes])
+        sent = np.flatnonzero(two[graph.source])
+        edges["made"][sent] = self._counter("counts", graph.source[sent]) + 8 * outlets[sent]
+        for node in graph.nodes:
+            router = node.type.router
+            if not router:
+                continue
+            processes["kind"][node.index] = kpn.KINDS[router]
+            first = int(graph.first[node.index])
+            if router in {"select", "sample"}:
+                for i in range(2 if router == "select" else 1):
+                    own = self._counter("counts", np.array([node.index])) + 8 * i
+                    edges["taken"][first + i] = own[0]
+            if router == "trigger":
+                crossing = vars(node.type)["crossing"]
+                processes["crossing"][node.index] = kpn.CROSSINGS[crossing]
+        numbers = np.array([index for index, _ in self._samples], np.int64)
+        processes["looped"][numbers] = [looped for _, looped in self._samples]
+        self._numbers = numbers
+        self._network["samples"], self._network["sample_count"] = numbers.ctypes.data, len(numbers)
+        self._network["step"] = SAMPLED_FRAMES if len(numbers) else ENDLESS
+        self._network["grows"] = 1
 
     def _join(self) -> None:
         """Tell processes and edges of each other."""
@@ -111,8 +189,7 @@ class KpnRunner:
             edges[name] = column
         edges["produced"]["each"], edges["consumed"]["each"] = graph.produced, graph.consumed
         self._cycles = [
-            tuple(np.array([len(cycle), cycle.total, *cycle.starts], np.int64) for cycle in ends)
-            for ends in graph.cycles.values()
+            tuple(self._words_of(cycle) for cycle in ends) for ends in graph.cycles.values()
         ]
         for number, ends in zip(graph.cycles, self._cycles, strict=True):
             for name, cycle in zip(("produced", "consumed"), ends, strict=True):
@@ -149,3 +226,25 @@ class KpnRunner:
         """Address of a counter of each of some processes."""
         at = kpn.PROCESS.fields[name][1]  # type: ignore[index]
         return self._processes.ctypes.data + process * kpn.PROCESS.itemsize + at
+
+    @staticmethod
+    def _words_of(cycle: Cycle) -> Ints:
+        """A cycle as the scheduler reads it."""
+        return np.array([len(cycle), cycle.total, *cycle.starts], np.int64)
+
+
+def _samples_in_order(graph: Frozen) -> list[tuple[int, bool]]:
+    """Samples, those first that others hear, and whether each hears itself in the end."""
+    samples = [node.index for node in graph.nodes if node.type.router == "sample"]
+    if not samples:
+        return []
+    import networkx as nx  # only graphs whose rates depend on data pay for it
+
+    edges = zip(graph.source.tolist(), graph.consumer.tolist(), strict=True)
+    whole = nx.DiGraph(edges)
+    order: list[tuple[int, bool]] = []
+    condensed = nx.condensation(whole)
+    for part in nx.topological_sort(condensed):
+        members = condensed.nodes[part]["members"]
+        order += [(index, len(members) > 1) for index in samples if index in members]
+    return order

@@ -94,7 +94,7 @@ class _Lowering:
         node = group.first
         if (
             group.wide
-            or group.archetype
+            or group.prebuilt
             or group.skewed
             or node.type.channels != "each"
             or any((read.rate, read.step) != (1, 1) for read in group.reads)
@@ -140,7 +140,9 @@ class _Lowering:
             if group.across or (number, outlet) in apart:
                 width = 1
             self.ring_of[number, outlet, class_] = len(self.rings)
-            self.rings.append(Ring(group.planes, lanes, width, 1 << (frames - 1).bit_length()))
+            stamped = bool(self.clustering.dynamic[group.first.index])
+            size = 1 << (frames - 1).bit_length()
+            self.rings.append(Ring(group.planes, lanes, width, size, stamped))
         for (source, outlet), classes in initial.items():
             for class_, tokens in enumerate(classes):
                 self._put_tokens(source, outlet, class_, tokens)
@@ -197,14 +199,15 @@ class _Lowering:
         ring.initial.append((lanes, planar.reshape(group.planes, len(lanes), -1)))
 
     def _initial(self, edge: Edge, history: int) -> NDArray[np.float64] | None:
-        """Tokens of an edge at clock 0, after the silence that it reads as its past."""
+        """Tokens of an edge at clock 0, after what it reads as its past: silence, or its default."""
         have = 0 if edge.initial is None else edge.initial.shape[2]
         silent = history + edge.tokens - have
         if silent <= 0:
             return edge.initial
         shape = (self.batch, self.clustering.nodes[edge.source].channels)
         given = np.zeros((*shape, 0)) if edge.initial is None else edge.initial
-        return np.concatenate([np.zeros((*shape, silent)), given], axis=2)
+        past = np.full((*shape, silent), edge.default or 0.0)
+        return np.concatenate([past, given], axis=2)
 
     def _classify(
         self,
@@ -232,7 +235,7 @@ class _Lowering:
     def _call(self, cluster: Cluster) -> Call:
         head = cluster.head
         lanes = self.batch * head.lanes
-        width = 1 if head.archetype or head.across else tile_width(lanes, head.width)
+        width = 1 if head.prebuilt or head.across else tile_width(lanes, head.width)
         ins: list[InBinding] = []
         number_of = {group.number: i for i, group in enumerate(cluster.groups)}
         order = _dataflow_order(cluster.groups, self.clustering.group_of, number_of)
@@ -303,7 +306,7 @@ class _Lowering:
             array.reshape(planes, lanes) for array in (ring, plane, lane, tokens)
         )
         binding = InBinding("table", ring, plane, lane, tokens, read.rate, read.step, read.cycle)
-        if not group.archetype:
+        if not group.prebuilt:
             binding.mode = self._mode(binding, lanes, width)
         return binding
 
@@ -360,7 +363,7 @@ class _Lowering:
         if node.type.border == "output":
             return [(0, OutBinding("table", border="output", border_group=position))]
         mode = "sum" if group.wide else "ring"
-        if group.archetype or group.spread > 1:
+        if group.prebuilt or group.spread > 1:
             mode = "table"
 
         def cycle_of(outlet: int) -> Cycle | None:
@@ -372,7 +375,7 @@ class _Lowering:
             return mode if mode != "ring" or fits or group.skewed else "table"
 
         return [
-            (outlet, OutBinding(mode_of(ring), ring, cycle_of(outlet)))
+            (outlet, OutBinding(mode_of(ring), ring, cycle_of(outlet), outlet=outlet))
             for outlet in range(len(type(node.type).outlets))
             for class_ in range(1 + max(self.classes.values(), default=0))
             if (ring := self.ring_of.get((group.number, outlet, class_), -1)) >= 0

@@ -66,6 +66,7 @@ class OutBinding:
     cycle: Cycle | None = None
     border: str = ""
     border_group: int = -1
+    outlet: int = 0
 
 
 @dataclass(slots=True)
@@ -90,6 +91,11 @@ class Call:
     ins: list[InBinding]
     outs: list[OutBinding]
     item: Cluster
+
+    @property
+    def router(self) -> str:
+        """Name of the scheduler's own process that it is, if it is no kernel."""
+        return self.groups[0].first.type.router
 
     @property
     def tiles(self) -> int:

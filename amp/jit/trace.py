@@ -51,7 +51,7 @@ class Part:
             ),
             group.pace[:2],
             tuple((outlet, out.mode) for outlet, out in self.outs),
-            group.archetype,
+            group.prebuilt,
             group.skewed,
             group.across,
         )
@@ -71,8 +71,8 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
-        if group.archetype:
-            return _archetype_code(b, number, part, ins)
+        if group.prebuilt:
+            return _prebuilt_code(b, number, part, ins)
         results[number] = _trace_group(b, number, group, streams)
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
@@ -95,8 +95,9 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
     return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
 
 
-def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
-    """A kernel that hands whole blocks to a prebuilt function, its params being one array."""
+def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
+    """A kernel that hands whole blocks to a prebuilt function, its params being one array; or what a
+    router of the scheduler reads and writes."""
     group = part.group
     b.enter(f"{number}.0", group.first.type)
     for name in type(group.first.type).params:
@@ -104,7 +105,7 @@ def _archetype_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> 
     inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
     outlets = tuple(OutPort("table", group.planes) for _ in part.outs)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
-    return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.archetype), (), ())
+    return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt), (), ())
 
 
 def trace_alone(group: Group, sample_rate: float) -> Trace:

@@ -7,6 +7,7 @@ for every token whose time begins before the time of the last of these firings e
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def share_gates(graph: Frozen) -> Frozen:
                 where=str(node),
             )
         ends = [-(-k * share.numerator // share.denominator) for k in range(share.denominator + 1)]
-        counts = tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+        counts = tuple(b - a for a, b in itertools.pairwise(ends))
         return dataclasses.replace(edge, counts=counts)
 
     nodes = []

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+FIRST_TOKENS = 16
+"""Tokens that an edge without a bound has room for at first."""
 FOREVER = 1 << 50
 """Frames by which an edge that no one waits for may be late."""
 
@@ -105,7 +107,7 @@ class Paces:
         spare = g.tokens * common + read * (self.offset[m] - self.frames[m] + 1)
         spare += common - 1 - made * self.offset[n]  # a count of tokens is whole
         cover: Ints = spare // per_frame
-        for number in g.cycles:
+        for number in self._uneven():
             theirs, mine = self[int(n[number])], self[int(m[number])]
             joint = Joint(g, number, theirs, mine)
             cover[number] = (mine.clock(joint.k) - theirs.clock(joint.makes)).min()
@@ -113,13 +115,17 @@ class Paces:
 
     def held(self, block: int) -> Ints:
         """Most tokens, by edge, when producers run up to ``block`` frames ahead; those that are read
-        again are among them, and those that a producer of uneven rate may write too many."""
+        again are among them, and those that a producer of uneven rate may write too many. Of an edge
+        without a bound, those that it has room for at first."""
         made, read, per_frame, common = self._balance()
         g, n, m = self._graph, self._graph.source, self._graph.consumer
         most = per_frame * block + made * (self.frames[n] - 1 - self.offset[n])
         most += read * self.offset[m] + g.tokens * common
         held: Ints = np.maximum(most // common, g.tokens) + g.history
-        for number, (written, taken) in g.cycles.items():
+        most = np.maximum(g.tokens, 0) + g.produced + g.consumed
+        held = np.where(g.unbounded, np.maximum(most + g.history, FIRST_TOKENS), held)
+        for number in self._uneven():
+            written, taken = g.cycles[number]
             theirs, mine = self[int(n[number])], self[int(m[number])]
             joint = Joint(g, number, theirs, mine)
             ahead = written.before(theirs.before(mine.clock(joint.k) + block))
@@ -127,6 +133,10 @@ class Paces:
             most = max(0, tokens, tokens + int((ahead - taken.before(joint.k)).max()))
             held[number] = most + written.spare + g.history[number]
         return held
+
+    def _uneven(self) -> list[int]:
+        """Edges between paces whose tokens differ from firing to firing."""
+        return [number for number in self._graph.cycles if not self._graph.unbounded[number]]
 
     def _balance(self) -> tuple[Ints, Ints, Ints, Ints]:
         """By edge: weights of the producer's and consumer's offsets, and tokens per frame, over a

@@ -17,9 +17,8 @@ three times while its producer writes two takes 0, 1, 1, 0, 1, 1, ... and reads 
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from amp.contract import NodeType
 from amp.cycles import MAX_CYCLE, Cycle
 from amp.errors import InconsistentRates
 from amp.frozen import Edge, Frozen
+from amp.schedule.dynamic import read_by_clock
 from amp.schedule.gates import share_gates
 from amp.schedule.latency import paces
 
@@ -38,42 +38,36 @@ if TYPE_CHECKING:
 
 
 def settle(graph: Frozen) -> Frozen:
-    """The same graph, in which every edge is read in order; the same object if it is so already."""
-    graph = share_gates(graph)
-    if graph.waits.all():
+    """The same graph, in which every edge is read in order, but those of samples (`read_by_clock`); the
+    same object if it is so already."""
+    graph = read_by_clock(share_gates(graph))
+    if not any(_is_clocked(node) for node in graph.nodes):
         return graph
     pace = paces(graph)
-    nodes = [_settle_node(graph, pace, node) for node in graph.nodes]
+    nodes = [_settle_node(graph, pace, node) if _is_clocked(node) else node for node in graph.nodes]
     return Frozen(
         graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
     )
 
 
+def _is_clocked(node: Node) -> bool:
+    return node.type.router != "sample" and any(edge.default is not None for edge in node.edges)
+
+
 def _settle_node(graph: Frozen, pace: Paces, node: Node) -> Node:
-    if all(edge.default is None for edge in node.edges):
-        return node
-    edges: list[Edge] = []
-
-    def settled(source: Any) -> Any:
-        if isinstance(source, tuple):
-            return tuple(settled(item) for item in source)
-        if isinstance(source, Edge):
-            edges.append(_settle_edge(graph, pace, node, len(edges)))
-            return edges[-1]
-        return source
-
-    sources = settled(node.sources)
-    if len({edge.counts for edge in edges}) > 1 and type(node.type).takes is not NodeType.takes:
+    settled = node.with_edges(lambda number, _: _settle_edge(graph, pace, node, number))
+    counts = {edge.counts for edge in settled.edges}
+    if len(counts) > 1 and type(node.type).takes is not NodeType.takes:
         raise InconsistentRates(
             "a node that rearranges several streams reads all of them at one rate",
             got=", ".join(
                 f"{graph.nodes[edge.source].name!r} {'in order' if not edge.counts else 'by the clock'}"
-                for edge in edges
+                for edge in settled.edges
             ),
             where=str(node),
             fix="put nodes.Gain between, and read that one by the clock",
         )
-    return dataclasses.replace(node, sources=sources, edges=tuple(edges))
+    return settled
 
 
 def _settle_edge(graph: Frozen, pace: Paces, node: Node, at: int) -> Edge:
