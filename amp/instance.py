@@ -7,22 +7,26 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from amp.constants import check_constant
+import numpy as np
+
+from amp.constants import check_constant, is_whole
 from amp.contract import Param, constant_array
-from amp.errors import BadNode, BadValue
+from amp.errors import BadNode, BadState, BadValue
 from amp.jit import words as w
-from amp.jit.snapshot import read_snapshot, write_snapshot
+from amp.jit.carry import Carry
+from amp.jit.snapshot import find_places, read_snapshot, write_snapshot
+from amp.schedule.latency import all_fired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import Bound, BoundCall
-    from amp.jit.snapshot import Content
+    from amp.jit.snapshot import Content, Places
+    from amp.result import State
     from amp.schedule import IPLS, Paces
 
     Signals = Mapping[str, NDArray[np.float64]]
@@ -76,6 +80,9 @@ class Instance:
         self.inputs = {name: port.node for name, port in self._ins.items()}
         self.outputs = {name: port.node for name, port in self._outs.items()}
         self._params = _collect_params(about)
+        calls = bound.calls
+        self._counts = np.array([call.words_at // 8 + w.FIRED for call in calls], np.int64)
+        self._paces = np.array([call.call.pace for call in calls], np.int64)
 
     # ---- running
 
@@ -168,16 +175,57 @@ class Instance:
                     found.setdefault(node.index, []).append(call)
         return found
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Where its state lies."""
+        return find_places(self.bound, self.about)
+
     def read(self, clock: int) -> Content:
         """States, lines and tokens, once ``clock`` frames have run."""
-        return read_snapshot(self.bound, self.about, self.pace, clock)
+        return read_snapshot(self.bound, self.about, self.pace, self.places, clock)
 
     def write(self, clock: int, content: Content) -> None:
         """Undo of `read`; the clock is there too."""
-        write_snapshot(self.bound, self.about, self.pace, clock, content)
-        for call in self.bound.calls:
-            call.words[w.FIRED] = call.call.pace.fired(clock)
+        write_snapshot(self.bound, self.about, self.pace, self.places, clock, content)
+        self.go_to(clock)
+
+    def go_to(self, clock: int) -> None:
+        """Be at ``clock``; what that means for the state is up to the caller."""
+        arena = self.bound.arena
+        arena.view(0, (arena.size // 8,), np.int64)[self._counts] = all_fired(self._paces, clock)
         self.bound.clock[0] = clock
+
+    def carry_from(self, old: Instance) -> Carry:
+        """What of the state of ``old`` has a place here."""
+        sides = ((i.bound, i.about, i.pace, i.places) for i in (old, self))
+        return Carry(*sides)
+
+
+def check_state(state: State, now: Instance) -> None:
+    """Refuse a damaged snapshot before anything has changed."""
+    if not is_whole(state.clock, 0, 1 << 48):
+        raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
+    fields = ("nodes", "lines", "edges", "params")
+    for field, want in zip(fields, (*now.read(state.clock), now.params), strict=True):
+        expected, got = _shapes(want), _shapes(getattr(state, field))
+        if expected != got:
+            wrong = sorted({*expected.items()} ^ {*got.items()}, key=str)
+            raise BadState(
+                f"a snapshot's {field} have the names and shapes of its graph's",
+                got=f"something else at {wrong[0][0]}",
+                fix="take the snapshot anew with program.state()",
+            )
+
+
+def _shapes(content: Any, name: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], object]:
+    """Shape of every array in nested dictionaries."""
+    if not isinstance(content, dict):
+        array = isinstance(content, np.ndarray)
+        return {name: (content.shape, content.dtype.kind) if array else type(content)}
+    found: dict[tuple[Any, ...], object] = {}
+    for key, value in content.items():
+        found |= _shapes(value, (*name, key))
+    return found
 
 
 def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:

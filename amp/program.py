@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.errors import BadGraph, BadState, BadValue, ProgramBusy
 from amp.graph import Graph
-from amp.instance import Instance, Runner
+from amp.instance import Instance, Runner, check_state
 from amp.jit.memory import ring_bytes, ring_uses
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State, Timing
-from amp.swap import Fade, carry_over, check_follows, next_schedule
+from amp.swap import Fade, check_follows, next_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -249,11 +249,14 @@ class Program:
         fade = Fade(old, new, crossfade, self._make) if crossfade else None
         known = dict(old.bound.params)
         new.set(new.fitting(known))
+        carry = new.carry_from(old)
         with self._border:
             self._refuse_fade()
             late = {n: v for n, v in old.bound.params.items() if known.get(n) is not v}
             new.set(new.fitting(late))
-            carry_over(old, new)
+            if old.clock:  # else there is nothing to keep
+                carry.run(old.clock)
+                new.go_to(old.clock)
             self._instance, self._fade = new, fade
 
     def _refuse_fade(self) -> None:
@@ -326,7 +329,7 @@ class Program:
                     expected=now.about.identity,
                     got=state.graph,
                 )
-            _check_state(state, now)
+            check_state(state, now)
             params = {name: now.fit(name, value) for name, value in state.params.items()}
             self._reset()
             now.set(params)
@@ -413,30 +416,3 @@ class Program:
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"
         return f"<Program, {kind}, {len(self._instance.about.nodes)} nodes, clock {self.clock}>"
-
-
-def _shapes(content: Any, name: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], object]:
-    """Shape of every array in nested dictionaries."""
-    if not isinstance(content, dict):
-        array = isinstance(content, np.ndarray)
-        return {name: (content.shape, content.dtype.kind) if array else type(content)}
-    found: dict[tuple[Any, ...], object] = {}
-    for key, value in content.items():
-        found |= _shapes(value, (*name, key))
-    return found
-
-
-def _check_state(state: State, now: Instance) -> None:
-    """Refuse a damaged snapshot before anything has changed."""
-    if not is_whole(state.clock, 0, 1 << 48):
-        raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
-    fields = ("nodes", "lines", "edges", "params")
-    for field, want in zip(fields, (*now.read(state.clock), now.params), strict=True):
-        expected, got = _shapes(want), _shapes(getattr(state, field))
-        if expected != got:
-            wrong = sorted({*expected.items()} ^ {*got.items()}, key=str)
-            raise BadState(
-                f"a snapshot's {field} have the names and shapes of its graph's",
-                got=f"something else at {wrong[0][0]}",
-                fix="take the snapshot anew with program.state()",
-            )

@@ -57,6 +57,13 @@ class Pace(NamedTuple):
         return -(-frames * self.firings // self.frames)
 
 
+def all_fired(paces: Ints, clock: int) -> Ints:
+    """`Pace.fired` of many, one a row."""
+    firings, frames, offset = paces.T
+    fired: Ints = -(-np.maximum(0, clock * firings - offset) // frames)
+    return fired
+
+
 class Paces:
     """The pace of every node of a graph, one entry per node in each array."""
 
@@ -82,6 +89,14 @@ class Paces:
         written = self[int(g.source[number])].fired(clock) * int(g.produced[number])
         taken = self[int(g.consumer[number])].fired(clock) * int(g.consumed[number])
         return written, max(0, written + int(g.tokens[number]) - taken) + int(g.history[number])
+
+    def all_tokens(self, clock: int) -> tuple[Ints, Ints]:
+        """The same of every edge."""
+        g = self._graph
+        fired = all_fired(np.stack([self.firings, self.frames, self.offset], axis=1), clock)
+        written = fired[g.source] * g.produced
+        held = np.maximum(0, written + g.tokens - fired[g.consumer] * g.consumed) + g.history
+        return written, held
 
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
