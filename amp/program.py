@@ -36,7 +36,7 @@ class Program:
     """A compiled graph. Make one with `amp.compile`.
 
     A program keeps its state between runs: ``run(a)`` then ``run(b)`` is ``run(a + b)``. It may be
-    moved between threads, but runs in one at a time.
+    moved between threads, but runs in one at a time. `swap` may be called beside a run.
     """
 
     def __init__(self, instance: Instance, make: Make, *, timing: bool) -> None:
