@@ -121,6 +121,16 @@ def gains_only(count: int) -> Any:
     return graph
 
 
+def gains_beside(count: int) -> Any:
+    """The same number of Gains side by side, each on the input; one is heard."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    x = graph.input("x")
+    gains = [graph.add(nodes.Gain(), x, gain=1.0) for _ in range(count)]
+    graph.output("out", gains[-1])
+    return graph
+
+
 def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
     """The graph under amp's own schedule."""
     amp, _ = load()
