@@ -149,12 +149,16 @@ def compile_kpn(graph: Any, block: int | None = None) -> Any:
         return amp.compile(graph)
 
 
-def player_of(program: Any, name: str, pieces: Pieces) -> Player:
-    """Run the input `name` through the program, piece by piece, from a fresh state."""
+def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) -> Player:
+    """Run the input `name` through the program, piece by piece, from a fresh state.
+
+    A graph that has no state need not be made fresh, which takes longer than a short run.
+    """
     shaped = [piece[:, None, :] for piece in pieces]  # (batch, channel = 1, frame)
 
     def play() -> Iterator[Array]:
-        program.reset()
+        if fresh:
+            program.reset()
         for piece in shaped:
             out = program.run({name: piece})["out"]
             yield out.reshape(-1, out.shape[-1])

@@ -56,7 +56,8 @@ def _size_case(shape: str, size: int) -> Case:
 
 def _alone(shape: str, size: int) -> Candidate:
     def kpn(pieces: Pieces) -> Player:
-        return graphs.player_of(graphs.compile_kpn(SHAPES[shape](size), FIRING_BLOCK), "x", pieces)
+        program = graphs.compile_kpn(SHAPES[shape](size), FIRING_BLOCK)
+        return graphs.player_of(program, "x", pieces, fresh=False)
 
     return Candidate("amp KPN", "amp KPN", kpn)
 
