@@ -62,7 +62,7 @@ class Program:
     @property
     def latency(self) -> dict[str, int]:
         """Frames until the first visible token of each output."""
-        return self._fade.latency if self._fade else self._instance.latency
+        return (self._fade or self._instance).latency
 
     def run(
         self,
@@ -170,9 +170,13 @@ class Program:
                 progress(clock - begin, count)
 
         if fade:
-            self._fade = None  # an interrupt may leave its sides at different clocks
-            fade.run_until(begin + count, arrays, results, begin, tell)
-            self._fade = fade if fade.left else None
+            try:
+                fade.run_until(begin + count, arrays, results, begin, tell)
+            except BaseException:
+                self._fade = None  # its sides may be at different clocks
+                raise
+            if not fade.left:
+                self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
         now.run_until(begin + count, tell)
@@ -243,7 +247,12 @@ class Program:
 
     def _swap(self, graph: Graph, ipls: IPLS | None, crossfade: int) -> None:
         old = self._instance
-        self._refuse_fade()
+        if fade := self._fade:  # a run may end it meanwhile, and only a swap begins one
+            raise ProgramBusy(
+                "a program is swapped when its last crossfade is over",
+                got=f"{fade.left} frames of it left",
+                fix="run them first, or reset the program",
+            )
         check_follows(old.about, graph)
         new = self._make(graph, ipls or next_schedule(old.schedule, graph))
         fade = Fade(old, new, crossfade, self._make) if crossfade else None
@@ -251,21 +260,12 @@ class Program:
         new.set(new.fitting(known))
         carry = new.carry_from(old)
         with self._border:
-            self._refuse_fade()
             late = {n: v for n, v in old.bound.params.items() if known.get(n) is not v}
             new.set(new.fitting(late))
             if old.clock:  # else there is nothing to keep
                 carry.run(old.clock)
                 new.go_to(old.clock)
             self._instance, self._fade = new, fade
-
-    def _refuse_fade(self) -> None:
-        if self._fade:
-            raise ProgramBusy(
-                "a program is swapped when its last crossfade is over",
-                got=f"{self._fade.left} frames of it left",
-                fix="run them first, or reset the program",
-            )
 
     # ---- parameters and state
 

@@ -112,10 +112,8 @@ class Carry:
         target[self._to.words(every, written, later)] = 0
         old_written, old_held = (c[self._from_edge] for c in self._old[2].all_tokens(clock))
         fullest = np.full(self._count, -1)
-        order = np.argsort(-old_held, kind="stable")[
-            ::-1
-        ]  # the last one counts: of equals, the first
-        fullest[self._from_outlet[order]] = order
+        order = np.argsort(-old_held, kind="stable")[::-1]
+        fullest[self._from_outlet[order]] = order  # the last one counts: of equals, the first
         fullest[~self._is_known] = -1
         chosen = fullest[self._to_outlet]
         some = np.flatnonzero(chosen >= 0)
