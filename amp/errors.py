@@ -130,7 +130,7 @@ class ArenaExhausted(AmpError):
 
 
 class ProgramBusy(AmpError):
-    """A program was run while it was already running in another thread."""
+    """A program was used or swapped while another user, or a crossfade, had not done with it."""
 
 
 class ArchetypeUnavailable(AmpError):

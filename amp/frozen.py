@@ -110,7 +110,7 @@ class Frozen:
         The nodes, with feedback streams replaced by what they are connected to.
     first
         Number of each node's first edge.
-    consumer, source, delay, tokens
+    consumer, source, outlet, delay, tokens
         One entry per edge, ordered by consumer: its edges, then its controls.
     waits
         Whether the consumer waits for the edge's tokens; else it reads by the clock.
@@ -153,6 +153,7 @@ class Frozen:
         self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.consumer = np.repeat(np.arange(len(nodes)), counts)
         self.source = np.array([edge.source for edge in edges], np.int64)
+        self.outlet = np.array([edge.outlet for edge in edges], np.int64)
         self.delay = np.array([edge.delay for edge in edges], np.int64)
         self.tokens = np.array([edge.tokens for edge in edges], np.int64)
         self.waits = np.array([edge.default is None for edge in edges], bool)
@@ -256,10 +257,8 @@ class Frozen:
         digest.update(repr((self.batch, [node.name for node in nodes])).encode())
         digest.update(repr(self.kinds).encode())
         channels = np.array([node.channels for node in nodes], np.int64)
-        edges = [edge for node in nodes for edge in (*node.edges, *node.controls)]
-        outlets = np.array([edge.outlet for edge in edges], np.int64)
         data = np.array([len(node.edges) for node in nodes], np.int64)
-        columns = (channels, data, self.consumer, self.source, outlets, self.delay, self.tokens)
+        columns = (channels, data, self.consumer, self.source, self.outlet, self.delay, self.tokens)
         for column in (*columns, self.waits, self.consumed, self.produced, self.history):
             digest.update(column.tobytes())
         for number, (written, taken) in self.cycles.items():

@@ -7,22 +7,26 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from amp.constants import check_constant
+import numpy as np
+
+from amp.constants import check_constant, is_whole
 from amp.contract import Param, constant_array
-from amp.errors import BadNode, BadValue
+from amp.errors import BadNode, BadState, BadValue
 from amp.jit import words as w
-from amp.jit.snapshot import read_snapshot, write_snapshot
+from amp.jit.carry import Carry
+from amp.jit.counts import COLUMNS, FIRED, Counts, uncounted
+from amp.jit.snapshot import Content, find_places, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
-    from amp.jit.snapshot import Content
+    from amp.jit.snapshot import Places
+    from amp.result import State
     from amp.schedule import IPLS, Paces
 
     Signals = Mapping[str, NDArray[np.float64]]
@@ -43,8 +47,11 @@ class Runner(Protocol):
     def grow(self, edge: int) -> None:
         """Double the ring of an edge."""
 
-    def seek(self) -> None:
-        """Take up the counters of firings that the program's words hold."""
+    def counts(self) -> Counts | None:
+        """How often nodes have fired, if it is more than the clock says."""
+
+    def seek(self, counts: Counts) -> None:
+        """Go on as if nodes had fired so often."""
 
 
 class Instance:
@@ -81,6 +88,8 @@ class Instance:
         self.inputs = {name: port.node for name, port in self._ins.items()}
         self.outputs = {name: port.node for name, port in self._outs.items()}
         self._params = _collect_params(about)
+        first = [call.call.groups[0].first.index for call in bound.calls]
+        self._first = np.array(first, np.int64)  # a node of each call
 
     def _find_ports(self) -> None:
         """Look up what lies in the program's memory."""
@@ -88,7 +97,10 @@ class Instance:
         self._ins = {p.node.name: p for p in ports if p.side == "input"}
         self._outs = {p.node.name: p for p in ports if p.side == "output"}
         self._arrays: dict[BorderPort, tuple[NDArray[np.float64], int]] = {}
-        vars(self).pop("_calls_of", None)
+        words = [call.words_at // 8 + w.FIRED for call in self.bound.calls]
+        self._words = np.array(words, np.int64)
+        for known in ("_calls_of", "places"):
+            vars(self).pop(known, None)
 
     # ---- running
 
@@ -123,7 +135,8 @@ class Instance:
         known = {port.node.name: where for port, where in self._arrays.items()}
         self._find_ports()
         for port in (*self._ins.values(), *self._outs.values()):
-            self._point(port, *known[port.node.name])
+            if port.node.name in known:
+                self._point(port, *known[port.node.name])
 
     def run_until(self, clock: int, tell: Callable[[int], None] | None = None) -> None:
         """Move the clock on, and ``tell`` now and then where it is."""
@@ -148,7 +161,7 @@ class Instance:
 
     def _restart(self) -> None:
         self.bound.reset()
-        self.runner.seek()
+        self.runner.seek(Counts.at_pace(self.about, self.pace, 0))
 
     # ---- parameters and state
 
@@ -199,17 +212,92 @@ class Instance:
                     found.setdefault(node.index, []).append(call)
         return found
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Where its state lies."""
+        return find_places(self.bound, self.about)
+
+    def counts(self, clock: int) -> Counts:
+        """How often nodes have fired, once ``clock`` frames have run; what depends on data, as now."""
+        counts = Counts.at_pace(self.about, self.pace, clock)
+        now = self.runner.counts()
+        return counts if now is None else counts.with_firings(now.firings())
+
     def read(self, clock: int) -> Content:
-        """States, lines and tokens, once ``clock`` frames have run."""
-        return read_snapshot(self.bound, self.about, self.pace, clock)
+        """Everything that a later frame depends on, once ``clock`` frames have run."""
+        return read_snapshot(self.bound, self.counts(clock), self.places)
 
     def write(self, clock: int, content: Content) -> None:
         """Undo of `read`; the clock is there too."""
-        write_snapshot(self.bound, self.about, self.pace, clock, content)
-        for call in self.bound.calls:
-            call.words[w.FIRED] = call.call.pace.fired(clock)
+        self.go_to(clock, content.firings)
+        counts = self.counts(clock)
+        _, held = counts.tokens()
+        for name, number in [*self.places.edges]:
+            edge = int(self.about.first[self.about.numbers[name]]) + number
+            while self.places.edges[name, number].mask + 1 < held[edge]:
+                self._grow(edge)
+        write_snapshot(self.bound, counts, self.places, content)
+
+    def go_to(self, clock: int, firings: Mapping[str, NDArray[np.int64]] | None = None) -> None:
+        """Be at ``clock``; what that means for the state is up to the caller."""
+        counts = Counts.at_pace(self.about, self.pace, clock).with_firings(firings or {})
+        arena = self.bound.arena
+        arena.view(0, (arena.size // 8,), np.int64)[self._words] = counts.rows[self._first, FIRED]
         self.bound.clock[0] = clock
-        self.runner.seek()
+        self.runner.seek(counts)
+
+    def carry_from(self, old: Instance) -> Carry:
+        """What of the state of ``old`` has a place here."""
+        sides = ((i.bound, i.about, i.pace, i.places) for i in (old, self))
+        return Carry(*sides)
+
+
+def check_state(state: State, now: Instance) -> None:
+    """Refuse a damaged snapshot before anything has changed."""
+    if not is_whole(state.clock, 0, 1 << 48):
+        raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
+    own = now.read(state.clock)
+    names = {(name,): ((COLUMNS,), "i") for name in uncounted(now.about)}
+    expected = {"nodes": _shapes(own.nodes), "lines": _shapes(own.lines), "firings": names}
+    for field in ("nodes", "lines", "firings", "edges", "stamps", "params"):
+        if field == "edges":  # how many they are follows from the firings, which have been checked
+            counts = Counts.at_pace(now.about, now.pace, state.clock).with_firings(state.firings)
+            expected |= {"params": _shapes(now.params), **_token_shapes(now, counts)}
+        got = _shapes(getattr(state, field))
+        if expected[field] != got:
+            wrong = sorted({*expected[field].items()} ^ {*got.items()}, key=str)
+            raise BadState(
+                f"a snapshot's {field} have the names and shapes of its graph's",
+                got=f"something else at {wrong[0][0]}",
+                fix="take the snapshot anew with program.state()",
+            )
+
+
+Shapes = dict[tuple[Any, ...], object]
+
+
+def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:
+    """Of every edge's tokens, and of their stamps."""
+    _, held = counts.tokens()
+    found: dict[str, Shapes] = {"edges": {}, "stamps": {}}
+    places = {"edges": (now.places.edges, "f"), "stamps": (now.places.stamps, "i")}
+    for field, (rows, kind) in places.items():
+        for (name, number), row in rows.items():
+            count = int(held[now.about.first[now.about.numbers[name]] + number])
+            if count:
+                found[field][((name, number),)] = ((*row.first.shape, count), kind)
+    return found
+
+
+def _shapes(content: Any, name: tuple[Any, ...] = ()) -> Shapes:
+    """Shape of every array in nested dictionaries."""
+    if not isinstance(content, dict):
+        array = isinstance(content, np.ndarray)
+        return {name: (content.shape, content.dtype.kind) if array else type(content)}
+    found: Shapes = {}
+    for key, value in content.items():
+        found |= _shapes(value, (*name, key))
+    return found
 
 
 def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:

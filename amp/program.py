@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, ProgramBusy
 from amp.graph import Graph
-from amp.instance import Instance, Runner
+from amp.instance import Instance, Runner, check_state
 from amp.jit.memory import ring_uses
+from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State, Timing
-from amp.swap import Fade, carry_over, check_follows, next_schedule
+from amp.swap import Fade, check_follows, next_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ class Program:
     """A compiled graph. Make one with `amp.compile`.
 
     A program keeps its state between runs: ``run(a)`` then ``run(b)`` is ``run(a + b)``. It may be
-    moved between threads, but runs in one at a time.
+    moved between threads, but runs in one at a time. `swap` may be called beside a run.
     """
 
     def __init__(self, instance: Instance, make: Make, *, timing: bool) -> None:
@@ -65,7 +66,7 @@ class Program:
     @property
     def latency(self) -> dict[str, int]:
         """Frames until the first visible token of each output."""
-        return self._fade.latency if self._fade else self._instance.latency
+        return (self._fade or self._instance).latency
 
     def run(
         self,
@@ -211,9 +212,13 @@ class Program:
                 progress(clock - begin, count)
 
         if fade:
-            self._fade = None  # an interrupt may leave its sides at different clocks
-            fade.run_until(begin + count, arrays, results, begin, tell)
-            self._fade = fade if fade.left else None
+            try:
+                fade.run_until(begin + count, arrays, results, begin, tell)
+            except BaseException:
+                self._fade = None  # its sides may be at different clocks
+                raise
+            if not fade.left:
+                self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
         return self._finish(begin + count, Result(results, latency, about.sample_rate), tell)
@@ -300,27 +305,26 @@ class Program:
 
     def _swap(self, graph: Graph, ipls: IPLS | None, crossfade: int) -> None:
         old = self._instance
-        self._refuse_fade()
+        if fade := self._fade:  # a run may end it meanwhile, and only a swap begins one
+            raise ProgramBusy(
+                "a program is swapped when its last crossfade is over",
+                got=f"{fade.left} frames of it left",
+                fix="run them first, or reset the program",
+            )
         check_follows(old.about, graph)
         new = self._make(graph, ipls or next_schedule(old.schedule, graph))
         fade = Fade(old, new, crossfade, self._make) if crossfade else None
         known = dict(old.bound.params)
         new.set(new.fitting(known))
+        carry = new.carry_from(old)
         with self._border:
             self._refuse_stopped()
-            self._refuse_fade()
             late = {n: v for n, v in old.bound.params.items() if known.get(n) is not v}
             new.set(new.fitting(late))
-            carry_over(old, new)
+            if old.clock:  # else there is nothing to keep
+                carry.run(old.clock)
+                new.go_to(old.clock)
             self._instance, self._fade = new, fade
-
-    def _refuse_fade(self) -> None:
-        if self._fade:
-            raise ProgramBusy(
-                "a program is swapped when its last crossfade is over",
-                got=f"{self._fade.left} frames of it left",
-                fix="run them first, or reset the program",
-            )
 
     # ---- parameters and state
 
@@ -362,8 +366,7 @@ class Program:
                     got=f"{self._fade.left} frames of it left",
                     fix="run them first",
                 )
-            nodes, lines, edges = now.read(clock)
-            return State(clock, now.about.identity, nodes, lines, edges, now.params)
+            return State(clock, now.about.identity, **now.read(clock)._asdict(), params=now.params)
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of this graph, whatever engine it was taken under. A crossfade is
@@ -374,8 +377,8 @@ class Program:
         BadState
             If it is of another version or graph.
         """
-        if not isinstance(state, State) or state.version != 2:
-            raise BadState("a snapshot is a State of version 2", got=repr(type(state)))
+        if not isinstance(state, State) or state.version != 3:
+            raise BadState("a snapshot is a State of version 3", got=repr(type(state)))
         with self._alone():
             now = self._instance
             if state.graph != now.about.identity:
@@ -384,11 +387,12 @@ class Program:
                     expected=now.about.identity,
                     got=state.graph,
                 )
-            _check_state(state, now)
+            check_state(state, now)
             params = {name: now.fit(name, value) for name, value in state.params.items()}
             self._reset()
             now.set(params)
-            now.write(state.clock, (state.nodes, state.lines, state.edges))
+            fields = {name: getattr(state, name) for name in Content._fields}
+            now.write(state.clock, Content(**fields))
 
     def clone(self) -> Program:
         """A program of the same code with memory of its own, at clock 0, parameters as they are set.
@@ -414,7 +418,7 @@ class Program:
             rings = [
                 RingUse(source, consumer, capacity, tokens, ring, bound.rings[ring].bytes)
                 for source, consumer, ring, capacity, tokens in ring_uses(
-                    bound, now.about, now.pace, now.clock
+                    bound, now.about, now.counts(now.clock)
                 )
             ]
         return Memory(bound.arena.size, tuple(rings))
@@ -471,30 +475,3 @@ class Program:
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"
         return f"<Program, {kind}, {len(self._instance.about.nodes)} nodes, clock {self.clock}>"
-
-
-def _shapes(content: Any, name: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], object]:
-    """Shape of every array in nested dictionaries."""
-    if not isinstance(content, dict):
-        array = isinstance(content, np.ndarray)
-        return {name: (content.shape, content.dtype.kind) if array else type(content)}
-    found: dict[tuple[Any, ...], object] = {}
-    for key, value in content.items():
-        found |= _shapes(value, (*name, key))
-    return found
-
-
-def _check_state(state: State, now: Instance) -> None:
-    """Refuse a damaged snapshot before anything has changed."""
-    if not is_whole(state.clock, 0, 1 << 48):
-        raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
-    fields = ("nodes", "lines", "edges", "params")
-    for field, want in zip(fields, (*now.read(state.clock), now.params), strict=True):
-        expected, got = _shapes(want), _shapes(getattr(state, field))
-        if expected != got:
-            wrong = sorted({*expected.items()} ^ {*got.items()}, key=str)
-            raise BadState(
-                f"a snapshot's {field} have the names and shapes of its graph's",
-                got=f"something else at {wrong[0][0]}",
-                fix="take the snapshot anew with program.state()",
-            )

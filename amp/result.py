@@ -63,6 +63,10 @@ class State:
         Node name to its delay lines by name, each ``(batch, channel, frame)``, oldest first.
     edges
         Tokens in flight, ``(batch, channel, count)``, by (consumer, number of the edge).
+    firings
+        Where rates depend on data, node name to how often it has fired, and what else is counted.
+    stamps
+        There too, the clock at which each token in flight was written, by edge.
     params
         Values of the named parameters.
     """
@@ -72,8 +76,10 @@ class State:
     nodes: dict[str, dict[str, NDArray[Any]]]
     lines: dict[str, dict[str, NDArray[np.float64]]]
     edges: dict[tuple[str, int], NDArray[np.float64]]
+    firings: dict[str, NDArray[np.int64]]
+    stamps: dict[tuple[str, int], NDArray[np.int64]]
     params: dict[str, NDArray[np.float64]]
-    version: int = 2
+    version: int = 3
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,16 @@ def gains_only(count: int) -> Any:
     return graph
 
 
+def gains_beside(count: int) -> Any:
+    """The same number of Gains side by side, each on the input; one is heard."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    x = graph.input("x")
+    gains = [graph.add(nodes.Gain(), x, gain=1.0) for _ in range(count)]
+    graph.output("out", gains[-1])
+    return graph
+
+
 def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
     """The graph under amp's own schedule."""
     amp, _ = load()
@@ -139,12 +149,16 @@ def compile_kpn(graph: Any, block: int | None = None) -> Any:
         return amp.compile(graph)
 
 
-def player_of(program: Any, name: str, pieces: Pieces) -> Player:
-    """Run the input `name` through the program, piece by piece, from a fresh state."""
+def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) -> Player:
+    """Run the input `name` through the program, piece by piece, from a fresh state.
+
+    A graph that has no state need not be made fresh, which takes longer than a short run.
+    """
     shaped = [piece[:, None, :] for piece in pieces]  # (batch, channel = 1, frame)
 
     def play() -> Iterator[Array]:
-        program.reset()
+        if fresh:
+            program.reset()
         for piece in shaped:
             out = program.run({name: piece})["out"]
             yield out.reshape(-1, out.shape[-1])

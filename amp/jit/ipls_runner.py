@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.jit.bind import Bound, BoundCall
+    from amp.jit.counts import Counts
     from amp.jit.lowered import Step
 
     Words = NDArray[np.int64]
@@ -58,8 +59,11 @@ class IplsRunner:
         """See `amp.program.Runner`: it is never asked."""
         raise AssertionError(edge)
 
-    def seek(self) -> None:
-        """See `amp.program.Runner`: the driver reads the words themselves."""
+    def counts(self) -> None:
+        """See `amp.instance.Runner`: the clock says them."""
+
+    def seek(self, counts: Counts) -> None:
+        """See `amp.instance.Runner`: the driver reads the words themselves."""
 
     def _add_steps(self, steps: list[Step], forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
         if self._pool is None:

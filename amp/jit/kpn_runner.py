@@ -5,7 +5,6 @@ Process i is node i of the graph, and edge i its edge i.
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from amp.cycles import Cycle
 from amp.errors import AmpError
 from amp.jit import kpn
-from amp.jit import words as w
+from amp.jit.counts import COLUMNS, FIRED, FIRST, PREVIOUS, SECOND, TIME, Counts
 from amp.jit.runtime import Threads, load_scheduler
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class KpnRunner:
         if graph.dynamic.any():
             self._route()
         self.lay()
-        self.seek()
+        self.seek(Counts.at_pace(graph, pace, 0))
         cells = self._processes.view(np.int64).reshape(count, -1)
         first = kpn.PROCESS.fields["cycles"][1] // 8  # type: ignore[index]
         self.records = [
@@ -76,33 +75,28 @@ class KpnRunner:
 
     def grow(self, edge: int) -> None:
         """See `amp.program.Runner`."""
-        self._bound.grow(int(self._ring_of[edge]), self.written(edge))
+        written, _ = self.counts().tokens()
+        self._bound.grow(int(self._ring_of[edge]), int(written[edge]))
         self.lay()
 
-    def written(self, edge: int) -> int:
-        """Tokens that the producer of an edge has written to it."""
-        row = self._edges[edge]
-        made = ctypes.c_int64.from_address(int(row["made"])).value
-        cycle = self._graph.cycles.get(edge)
-        return int(cycle[0].before(made)) if cycle else made * int(row["produced"]["each"])
+    def counts(self) -> Counts:
+        """How often processes have fired."""
+        processes = self._processes
+        rows = np.empty((len(processes), COLUMNS), np.int64)
+        rows[:, FIRED] = processes["fired"]
+        rows[:, FIRST : SECOND + 1] = processes["counts"]
+        rows[:, TIME] = processes["time"]
+        rows[:, PREVIOUS] = processes["previous"].view(np.int64)
+        return Counts(self._graph, rows)
 
-    def held(self, edge: int) -> int:
-        """Tokens that an edge holds, those that are read again among them."""
-        row = self._edges[edge]
-        taken = ctypes.c_int64.from_address(int(row["taken"])).value
-        cycle = self._graph.cycles.get(edge)
-        read = int(cycle[1].before(taken)) if cycle else taken * int(row["consumed"]["each"])
-        return max(0, self.written(edge) + int(row["tokens"]) - read) + int(
-            self._graph.history[edge]
-        )
-
-    def seek(self) -> None:
-        """Take up the counters that the program's words hold."""
-        fired = [call.words[w.FIRED] for call in self._bound.calls]
-        self._processes["fired"] = fired
-        self._processes["full"] = self._processes["missing"] = -1
-        for name in ("counts", "time", "previous"):
-            self._processes[name] = 0
+    def seek(self, counts: Counts) -> None:
+        """See `amp.instance.Runner`."""
+        processes = self._processes
+        processes["fired"] = counts.rows[:, FIRED]
+        processes["counts"] = counts.rows[:, FIRST : SECOND + 1]
+        processes["time"] = counts.rows[:, TIME]
+        processes["previous"] = np.ascontiguousarray(counts.rows[:, PREVIOUS]).view(np.float64)
+        processes["full"] = processes["missing"] = -1
 
     def lay(self) -> None:
         """Write every address and capacity, as the program's memory is now."""
@@ -150,10 +144,9 @@ class KpnRunner:
         graph, processes, edges = self._graph, self._processes, self._edges
         processes["pace"]["firings"][graph.dynamic] = 0
         edges["visible"]["firings"][graph.dynamic[graph.source]] = 0
-        outlets = np.array([e.outlet for n in graph.nodes for e in (*n.edges, *n.controls)])
         two = np.array([node.type.router in {"switch", "trigger"} for node in graph.nodes])
         sent = np.flatnonzero(two[graph.source])
-        edges["made"][sent] = self._counter("counts", graph.source[sent]) + 8 * outlets[sent]
+        edges["made"][sent] = self._counter("counts", graph.source[sent]) + 8 * graph.outlet[sent]
         for node in graph.nodes:
             router = node.type.router
             if not router:

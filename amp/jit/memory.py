@@ -9,15 +9,16 @@ if TYPE_CHECKING:
 
     from amp.graph import Frozen
     from amp.jit.bind import Bound
-    from amp.schedule import Paces
+    from amp.jit.counts import Counts
 
 
 def ring_uses(
-    bound: Bound, graph: Frozen, pace: Paces, clock: int
+    bound: Bound, graph: Frozen, counts: Counts
 ) -> Iterator[tuple[str, str, int, int, int]]:
     """Of every edge in memory: producer, consumer, and its ring's number, capacity and tokens."""
+    _, held = counts.tokens()
     for call in bound.calls:
         for node, at, edge, ring in call.call.edges():
-            _, held = pace.tokens(int(graph.first[node.index]) + at, clock)
             frames = bound.rings[ring].frames
-            yield graph.nodes[edge.source].name, node.name, ring, frames, held
+            tokens = int(held[graph.first[node.index] + at])
+            yield graph.nodes[edge.source].name, node.name, ring, frames, tokens

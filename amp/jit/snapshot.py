@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from amp.jit.counts import FIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,75 +17,121 @@ if TYPE_CHECKING:
 
     from amp.graph import Frozen, Node
     from amp.jit.bind import Bound, BoundCall
+    from amp.jit.counts import Counts
     from amp.jit.group import Group
-    from amp.schedule import Paces
+    from amp.schedule import Pace
 
     Ints = NDArray[np.int64]
 
 Arrays = dict[str, dict[str, "NDArray[Any]"]]
 Tokens = dict[tuple[str, int], "NDArray[np.float64]"]
-Content = tuple[Arrays, Arrays, Tokens]
-"""States and lines by node and name, and tokens by edge."""
 
 
-def read_snapshot(bound: Bound, graph: Frozen, pace: Paces, clock: int) -> Content:
-    """States and lines by node and name, and tokens by edge, once ``clock`` frames have run."""
-    states: Arrays = defaultdict(dict)
-    lines: Arrays = defaultdict(dict)
+class Content(NamedTuple):
+    """What a later frame depends on: states and lines by node and name, tokens by edge; counts of nodes
+    and stamps of tokens, where the clock does not say them."""
+
+    nodes: Arrays
+    lines: Arrays
+    edges: Tokens
+    firings: dict[str, Ints]
+    stamps: dict[tuple[str, int], Ints]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Words of the arena: the value that was written at ``k`` lies ``(k & mask) step`` words after
+    ``first``, an array (batch, channel). A state has one value, and is what ``kind`` says."""
+
+    first: Ints
+    step: int = 0
+    mask: int = 0
+    kind: str = "f64"
+
+    def words(self, begin: int, end: int) -> Ints:
+        """Of the values from ``begin`` until ``end``: (batch, channel, value)."""
+        slots: Ints = (np.arange(begin, end) & self.mask) * self.step
+        return self.first[..., None] + slots
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A delay line: how many values a later frame can read, and when they are written."""
+
+    row: Row
+    length: int
+    pace: Pace
+    node: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything lies that a later frame depends on: states and lines by node and name, tokens
+    by consumer and number of the edge."""
+
+    states: dict[tuple[str, str], Row] = field(default_factory=dict)
+    lines: dict[tuple[str, str], Line] = field(default_factory=dict)
+    edges: dict[tuple[str, int], Row] = field(default_factory=dict)
+    stamps: dict[tuple[str, int], Row] = field(default_factory=dict)
+
+
+def find_places(bound: Bound, graph: Frozen) -> Places:
+    """The places of a program, which stay where they are."""
+    places = Places()
     for call in bound.calls:
-        for node, name, memory, at, channel in _states(bound, call):
-            whole = _whole(states[node.name], node, name, (bound.batch,), memory.dtype)
-            whole[:, channel] = memory[at]
-        for node, name, number, lanes, channel in _lines(bound, call):
-            slots = _slots(call, number, clock)
-            shape = (bound.batch, len(slots))
-            whole = _whole(lines[node.name], node, name, shape, np.float64)
-            tile, place = np.divmod(lanes, call.call.width)
-            whole[:, channel] = call.line(number)[tile[..., None], slots, place[..., None]]
-    tokens = {
-        key: memory[where].transpose(1, 2, 0, 3).reshape(bound.batch, -1, where.shape[-1])
-        for key, memory, where in _tokens(bound, graph, pace, clock)
+        width, kernel = call.call.width, call.call.code.kernel
+        for i, slot in enumerate(kernel.states):
+            for node, name, lanes, channel in _members(bound, call, slot.name):
+                tile, place = np.divmod(lanes, width)
+                at = call.state_at // 8 + (tile * len(kernel.states) + i) * width + place
+                row = places.states.setdefault((node.name, name), _row(bound, node, slot.type))
+                row.first[:, channel] = at
+        for i, line in enumerate(kernel.lines):
+            for node, name, lanes, channel in _members(bound, call, line):
+                tile, place = np.divmod(lanes, width)
+                at = (call.line_at[i] + tile * call.line_strides[i]) // 8 + place
+                row = _row(bound, node, "f64", width, call.line_frames[i] - 1)
+                length = call.call.code.line_lengths[i]
+                known = Line(row, length, call.call.pace, node.index)
+                places.lines.setdefault((node.name, name), known).row.first[:, channel] = at
+    _find_edges(bound, graph, places)
+    return places
+
+
+def _row(bound: Bound, node: Node, kind: str, step: int = 0, mask: int = 0) -> Row:
+    channels = 1 if node.type.channels == "all" else node.channels
+    return Row(np.zeros((bound.batch, channels), np.int64), step, mask, kind)
+
+
+def _find_edges(bound: Bound, graph: Frozen, places: Places) -> None:
+    seat = {
+        node.index: (group, 0 if group.collapsed else slot)
+        for call in bound.calls
+        for group in call.call.groups
+        for slot, node in enumerate(group.members)
     }
-    return dict(states), dict(lines), tokens
-
-
-def write_snapshot(
-    bound: Bound,
-    graph: Frozen,
-    pace: Paces,
-    clock: int,
-    content: Content,
-) -> None:
-    """Undo of `read_snapshot`."""
-    states, lines, tokens = content
-    for call in bound.calls:
-        for node, name, memory, at, channel in _states(bound, call):
-            memory[at] = states[node.name][name][:, channel]
-        for node, name, number, lanes, channel in _lines(bound, call):
-            slots = _slots(call, number, clock)
-            tile, place = np.divmod(lanes, call.call.width)
-            memory = call.line(number)
-            memory[tile[..., None], slots, place[..., None]] = lines[node.name][name][:, channel]
-    for key, memory, where in _tokens(bound, graph, pace, clock):
-        planes, batch, parts, count = where.shape
-        memory[where] = tokens[key].reshape(batch, parts, planes, count).transpose(2, 0, 1, 3)
-
-
-def _states(
-    bound: Bound, call: BoundCall
-) -> Iterator[tuple[Node, str, NDArray[Any], tuple[Ints, ...], Ints]]:
-    """Each node's state in ``call``: its memory, the index of its lanes, and their channels."""
-    memory = call.states()
-    for i, slot in enumerate(call.call.code.kernel.states):
-        view = memory[:, i].view(np.int64 if slot.type == "i64" else np.float64)
-        for node, name, lanes, channel in _members(bound, call, slot.name):
-            yield node, name, view, np.divmod(lanes, call.call.width), channel
-
-
-def _lines(bound: Bound, call: BoundCall) -> Iterator[tuple[Node, str, int, Ints, Ints]]:
-    for i, line in enumerate(call.call.code.kernel.lines):
-        for node, name, lanes, channel in _members(bound, call, line):
-            yield node, name, i, lanes, channel
+    of_ring = {
+        (node.index, number): bound.rings[ring]
+        for call in bound.calls
+        for node, number, _, ring in call.call.edges()
+    }
+    rows: dict[tuple[int, int], Row] = {}  # readers of one ring share it
+    for node in graph.nodes:
+        for number, edge in enumerate(node.edges):
+            ring = of_ring.get((node.index, number))
+            if ring is None:
+                continue
+            key = (id(ring), edge.source)
+            if key not in rows:
+                group, slot = seat[edge.source]
+                lanes = _lanes(group, slot, bound.batch)
+                at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
+                first = at.transpose(1, 2, 0).reshape(bound.batch, -1)
+                rows[key] = Row(first, ring.slot_stride // 8, ring.mask)
+            places.edges[node.name, number] = rows[key]
+            if ring.stamps_at >= 0:
+                first = np.array([[ring.stamps_at // 8]])
+                places.stamps[node.name, number] = Row(first, 1, ring.mask, "i64")
 
 
 def _members(bound: Bound, call: BoundCall, slot: str) -> Iterator[tuple[Node, str, Ints, Ints]]:
@@ -99,45 +148,43 @@ def _lanes(group: Group, slot: int, batch: int) -> Ints:
     return lanes.reshape(batch, group.parts)
 
 
-def _whole(
-    known: dict[str, NDArray[Any]], node: Node, name: str, shape: tuple[int, ...], dtype: Any
-) -> NDArray[Any]:
-    """Array (batch, channel, ...) of a node's state, made when first asked for."""
-    channels = 1 if node.type.channels == "all" else node.channels
-    return known.setdefault(name, np.zeros((shape[0], channels, *shape[1:]), dtype))
+def read_snapshot(bound: Bound, counts: Counts, places: Places) -> Content:
+    """Everything that a later frame depends on, once nodes have fired so often."""
+    states: Arrays = defaultdict(dict)
+    lines: Arrays = defaultdict(dict)
+    content = Content(states, lines, {}, counts.firings(), {})
+    for into, node, name, memory, words in _walk(bound, counts, places):
+        if into in {"nodes", "lines"}:
+            getattr(content, into)[node][name] = memory[words]
+        else:
+            getattr(content, into)[node, name] = memory[words]
+    return content._replace(nodes=dict(states), lines=dict(lines))
 
 
-def _slots(call: BoundCall, number: int, clock: int) -> Ints:
-    """Slots of a delay line that a later frame can read, oldest first."""
-    fired = call.call.pace.fired(clock)
-    length = call.call.code.line_lengths[number]
-    return np.arange(fired - length, fired) & (call.line_frames[number] - 1)
+def write_snapshot(bound: Bound, counts: Counts, places: Places, content: Content) -> None:
+    """Undo of `read_snapshot`."""
+    for into, node, name, memory, words in _walk(bound, counts, places):
+        known = getattr(content, into)
+        memory[words] = known[node][name] if into in {"nodes", "lines"} else known[node, name]
 
 
-def _tokens(
-    bound: Bound, graph: Frozen, pace: Paces, clock: int
-) -> Iterator[tuple[tuple[str, int], NDArray[np.float64], Ints]]:
-    """Each edge with tokens in flight: its key, the arena, and where (plane, batch, part, count)."""
-    memory = bound.arena.view(0, (bound.arena.size // 8,))
-    seat = {
-        node.index: (group, 0 if group.collapsed else slot)
-        for call in bound.calls
-        for group in call.call.groups
-        for slot, node in enumerate(group.members)
-    }
-    ring_of = {
-        (node.index, number): ring
-        for call in bound.calls
-        for node, number, _, ring in call.call.edges()
-    }
-    for node in graph.nodes:
-        for number, edge in enumerate(node.edges):
-            written, count = pace.tokens(int(graph.first[node.index]) + number, clock)
-            if not count:
-                continue
-            group, slot = seat[edge.source]
-            ring = bound.rings[ring_of[node.index, number]]
-            lanes = _lanes(group, slot, bound.batch)
-            at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
-            slots = np.arange(written - count, written) & ring.mask
-            yield (node.name, number), memory, at[..., None] + slots * (ring.slot_stride // 8)
+def _walk(
+    bound: Bound, counts: Counts, places: Places
+) -> Iterator[tuple[str, str, Any, NDArray[Any], Ints]]:
+    """Everything in its place: what it is, its memory, and the words there."""
+    floats = bound.arena.view(0, (bound.arena.size // 8,))
+    integers = floats.view(np.int64)
+    for (node, name), row in places.states.items():
+        yield "nodes", node, name, integers if row.kind == "i64" else floats, row.first
+    for (node, name), line in places.lines.items():
+        fired = int(counts.rows[line.node, FIRED])
+        yield "lines", node, name, floats, line.row.words(fired - line.length, fired)
+    written, held = counts.tokens()
+    graph = counts.graph
+    for into, rows in (("edges", places.edges), ("stamps", places.stamps)):
+        for (node, number), row in rows.items():
+            at = int(graph.first[graph.numbers[node]]) + number
+            if held[at]:
+                end = int(written[at])
+                words = row.words(end - int(held[at]), end)
+                yield into, node, number, floats if into == "edges" else integers, words

@@ -70,6 +70,13 @@ class Pace(NamedTuple):
         return -(-frames * self.firings // self.frames)
 
 
+def all_fired(paces: Ints, clock: int) -> Ints:
+    """`Pace.fired` of many, one a row."""
+    firings, frames, offset = paces.T
+    fired: Ints = -(-np.maximum(0, clock * firings - offset) // frames)
+    return fired
+
+
 class Paces:
     """The pace of every node of a graph, one entry per node in each array."""
 
@@ -87,17 +94,6 @@ class Paces:
             return [0] * rows.shape[1]
         found: list[int] = np.unique(rows, axis=1, return_inverse=True)[1].ravel().tolist()
         return found
-
-    def tokens(self, number: int, clock: int) -> tuple[int, int]:
-        """Of edge ``number`` before ``clock``: tokens that its producer has written, and tokens
-        that the edge holds, those that are read again among them."""
-        g = self._graph
-        made, read = (self[int(c[number])].fired(clock) for c in (g.source, g.consumer))
-        if number in g.cycles:
-            made, read = (c.before(k) for c, k in zip(g.cycles[number], (made, read), strict=True))
-        else:
-            made, read = made * int(g.produced[number]), read * int(g.consumed[number])
-        return int(made), max(0, int(made + g.tokens[number] - read)) + int(g.history[number])
 
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block

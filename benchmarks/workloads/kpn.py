@@ -1,4 +1,5 @@
-"""KPN: what data-driven firing costs next to an IPLS, and what one firing of an idle node costs."""
+"""KPN: what data-driven firing costs next to an IPLS, and what one firing of an idle node costs, in
+graphs of ever more nodes."""
 
 from __future__ import annotations
 
@@ -19,15 +20,23 @@ NAME = "KPN"
 VOICES = 64
 NODES = 100
 FIRING_BLOCK = 64
+SIZES = (10, 100, 1000, 10_000)
+FIRINGS = 500_000
+SHAPES = {"chain": graphs.gains_only, "side by side": graphs.gains_beside}
 
 
 def run(options: Options, say: Say) -> list[Row]:
-    """The ratio on W1's 64 voices, then the chain of Gains."""
+    """The ratio on W1's 64 voices, then Gains: both engines, then by number."""
     voice_case = w1_voices.case_of(VOICES, options.seconds)
     voice_case = Case(NAME, f"W1 V={VOICES}", voice_case.pieces, voice_case.items, "voice-frame")
     engines = graphs.candidates(lambda: graphs.voices(make_voices(VOICES)), "gate")
     rows = measure(voice_case, engines, options.repeat, say)
-    return rows + measure(_firing_case(), _firing_candidates(), options.repeat, say)
+    rows += measure(_firing_case(), _firing_candidates(), options.repeat, say)
+    sizes = SIZES if max(options.sizes) >= max(SIZES) else SIZES[:3]
+    for shape in SHAPES:
+        for size in sizes:
+            rows += measure(_size_case(shape, size), [_alone(shape, size)], options.repeat, say)
+    return rows
 
 
 def _firing_case() -> Case:
@@ -35,6 +44,22 @@ def _firing_case() -> Case:
     noise = np.random.default_rng(3).standard_normal((1, SAMPLE_RATE))
     firings = NODES * SAMPLE_RATE / FIRING_BLOCK
     return Case(NAME, f"{NODES} Gains, block {FIRING_BLOCK}", split(noise), firings, "firing")
+
+
+def _size_case(shape: str, size: int) -> Case:
+    """About as many firings at every size."""
+    frames = FIRING_BLOCK * max(FIRINGS // size, 1)
+    noise = np.random.default_rng(3).standard_normal((1, frames))
+    firings = frames / FIRING_BLOCK * size
+    return Case(NAME, f"{size} Gains, {shape}", split(noise), firings, "firing")
+
+
+def _alone(shape: str, size: int) -> Candidate:
+    def kpn(pieces: Pieces) -> Player:
+        program = graphs.compile_kpn(SHAPES[shape](size), FIRING_BLOCK)
+        return graphs.player_of(program, "x", pieces, fresh=False)
+
+    return Candidate("amp KPN", "amp KPN", kpn)
 
 
 def _firing_candidates() -> list[Candidate]:

@@ -435,7 +435,7 @@ def changed(name: str) -> tuple[Any, ...]:
 def test_a_refused_swap_changes_nothing(engine: str) -> None:
     program, want = compiled(engine, voice()), compiled(engine, voice()).run({"x": X})
     first = program.run({"x": X[..., :1000]})
-    for arguments, more, error, words in [
+    refused: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
         (changed("rate"), {}, BadGraph, "keeps the sample rate"),
         (changed("batch"), {}, BadGraph, "keeps the batch"),
         (changed("input"), {}, BadGraph, "keeps the inputs"),
@@ -448,7 +448,8 @@ def test_a_refused_swap_changes_nothing(engine: str) -> None:
         ((voice(), "plan"), {}, BadValue, "ipls is an amp.IPLS"),
         ((voice(),), {"crossfade": -1}, BadValue, "a crossfade is a whole number"),
         ((voice(),), {"crossfade": 1.5}, BadValue, "a crossfade is a whole number"),
-    ]:
+    ]
+    for arguments, more, error, words in refused:
         with pytest.raises(error, match=words):
             program.swap(*arguments, **more)
     rest = program.run({"x": X[..., 1000:]})
