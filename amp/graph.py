@@ -220,6 +220,8 @@ class Graph:
         edges: list[Edge] = []
         code: list[object] = []
         widths: dict[str, int] = {}
+        if type(kind).rate is not NodeType.rate:
+            kind.check_rates()
         for inlet in type(kind).inlets:
             source, width = self._source(inlet, given.get(inlet.name))
             sources.append(source)

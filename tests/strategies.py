@@ -504,6 +504,7 @@ def cases(draw: st.DrawFn) -> Case:
         m.choir,
         m.chain,
         m.other_rate,
+        m.other_rate,
         m.slow_loop,
         m.arrange,
         m.join,

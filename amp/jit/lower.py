@@ -332,7 +332,7 @@ class _Lowering:
                 tokens[slot][:, here] = item.tokens + back[here] + read.back
         read = group.reads[0]
         at = np.stack([ring, plane, lane, tokens]).reshape(4, 1, lanes)
-        binding = InBinding("table", *at, step=read.step, cycle=read.cycle)
+        binding = InBinding("table", at[0], at[1], at[2], at[3], 1, read.step, read.cycle)
         if (ring != SILENCE).all():
             binding.mode = self._mode(binding, lanes, width)
         return binding

@@ -41,7 +41,12 @@ class Commutator(NodeType):
         return b.select(b.emit("ieq", b.phase(), b.iconst(0)), even, odd)
 
     def reference(
-        self, sample_rate: float, frames: int, *, even: NDArray[np.float64], odd: NDArray[np.float64]
+        self,
+        sample_rate: float,
+        frames: int,
+        *,
+        even: NDArray[np.float64],
+        odd: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         even, odd = np.broadcast_arrays(even, odd)
         return np.stack([even, odd], axis=-1).reshape(*even.shape[:2], -1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from amp.cycles import MAX_CYCLE
@@ -28,9 +29,7 @@ def share_gates(graph: Frozen) -> Frozen:
     firings, frames = firing_rates(graph)
 
     def shared(node: Node, edge: Edge, number: int) -> Edge:
-        rate, own = (
-            Fraction(int(firings[i]), int(frames[i])) for i in (edge.source, node.index)
-        )
+        rate, own = (Fraction(int(firings[i]), int(frames[i])) for i in (edge.source, node.index))
         share = rate * tokens_per_firing(graph, number)[0] / own
         if share.denominator > MAX_CYCLE:
             raise InconsistentRates(
@@ -39,7 +38,7 @@ def share_gates(graph: Frozen) -> Frozen:
                 where=str(node),
             )
         ends = [-(-k * share.numerator // share.denominator) for k in range(share.denominator + 1)]
-        counts = tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+        counts = tuple(b - a for a, b in pairwise(ends))
         return dataclasses.replace(edge, counts=counts)
 
     nodes = []

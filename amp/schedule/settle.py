@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from amp.frozen import Node
     from amp.schedule.latency import Paces
-    from amp.schedule.latency import Paces
 
 
 def settle(graph: Frozen) -> Frozen:
@@ -86,7 +85,9 @@ def _settle_edge(graph: Frozen, pace: Paces, node: Node, at: int) -> Edge:
     written = Cycle(producer.type.counts(type(producer.type).outlets[edge.outlet]))
     # clocks less the lag: a token must be visible at the clock of the firing that reads it
     clock = _clocks(graph, pace, number, len(written)) - producer.type.processing_delay - edge.delay
-    newest = written.before(pace[edge.source].before(clock + 1))  # tokens visible, from firing -1 on
+    newest = written.before(
+        pace[edge.source].before(clock + 1)
+    )  # tokens visible, from firing -1 on
     taken = Cycle(tuple(np.diff(newest).tolist())).counts
     own = graph.cycles[number][1].counts if number in graph.cycles else (graph.consumed[number],)
     tokens = -int(newest[0])
