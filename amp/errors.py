@@ -125,6 +125,10 @@ class BadState(AmpError):
     """A snapshot does not fit the program it is restored to."""
 
 
+class ArenaExhausted(AmpError):
+    """A program needs more memory than it may have; it can go on when it is given more."""
+
+
 class ProgramBusy(AmpError):
     """A program was run while it was already running in another thread."""
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
 MAX_THREADS = 256
+MAX_ARENA_BYTES = 1 << 32
+"""Most bytes of a program's arena unless the caller says otherwise."""
 SHORT = 256
 """Most params of a node whose straight-line code is preferred to an archetype."""
 
@@ -40,6 +42,7 @@ def compile(
     threads: int = 1,
     timing: bool = False,
     archetypes: Literal["auto", "eigen", "ir"] = "auto",
+    max_arena_bytes: int = MAX_ARENA_BYTES,
     watch: Watch | None = None,
 ) -> Program:
     """Native code for a graph.
@@ -58,12 +61,14 @@ def compile(
     archetypes
         Prebuilt Eigen kernels: ``"eigen"`` wherever there is one, ``"ir"`` never, ``"auto"`` where
         the same in IR would be long. The bits are the same.
+    max_arena_bytes
+        Most bytes of the program's one allocation, also when rings grow while it runs.
     watch
         Called after each pass with its name and the kernel.
 
     Raises
     ------
-    BadGraph, InconsistentRates, Deadlock, TooSlowCycle, IllegalSchedule, BadValue
+    BadGraph, InconsistentRates, Deadlock, TooSlowCycle, IllegalSchedule, BadValue, ArenaExhausted
 
     Examples
     --------
@@ -93,6 +98,9 @@ def compile(
         )
     if not is_whole(threads, 1, MAX_THREADS):
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
+
+    if not is_whole(max_arena_bytes, 1):
+        raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
 
     # build: the graph as it is now
     frozen = graph.freeze()
@@ -129,7 +137,13 @@ def compile(
 
     # program: memory bound, as often as there are clones
     def bind() -> Program:
-        bound = Bound(lowered, natives, graph.batch, own_scratch=threads > 1)
+        bound = Bound(
+            lowered,
+            natives,
+            graph.batch,
+            own_scratch=threads > 1,
+            max_bytes=max_arena_bytes,
+        )
         runner: IplsRunner | KpnRunner
         if ipls is None:
             runner = KpnRunner(bound, frozen, pace, threads=threads, timing=timing)

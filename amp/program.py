@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.contract import Param, constant_array
-from amp.errors import BadNode, BadState, BadValue, ProgramBusy
+from amp.errors import ArenaExhausted, BadNode, BadState, BadValue, ProgramBusy
 from amp.graph import check_constant
 from amp.jit import words as w
-from amp.jit.memory import ring_bytes, ring_uses
+from amp.jit.memory import ring_uses
 from amp.jit.snapshot import read_snapshot, write_snapshot
 from amp.result import Memory, Result, RingUse, State, Timing
 
@@ -41,11 +42,26 @@ class Runner(Protocol):
 
     records: list[tuple[str, NDArray[np.int64]]]
 
-    def run(self, frames: int) -> None:
-        """Run native code for ``frames`` frames, and move the clock on by as many."""
+    def run(self, frames: int) -> int | None:
+        """Run native code for ``frames`` frames, and move the clock on by as many; or stop at an edge
+        whose ring has to grow before the same call can go on, and return its number."""
+
+    def grow(self, edge: int) -> None:
+        """Double the ring of an edge."""
 
     def seek(self) -> None:
         """Take up the counters of firings that the program's words hold."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run, from its arrays to where it began; it can be stopped and gone on with."""
+
+    arrays: dict[str, NDArray[np.float64]]
+    results: dict[str, NDArray[np.float64]]
+    begin: int
+    count: int
+    progress: Progress | None
 
 
 class Program:
@@ -72,12 +88,18 @@ class Program:
         self.schedule = schedule
         self._notes, self._timed, self._again = notes, timing, again
         self._lock = threading.Lock()
+        self._stopped: _Run | None = None
+        self._params = _collect_params(about)
+        self._find_ports()
+
+    def _find_ports(self) -> None:
+        """Look up what lies in the program's memory."""
+        bound = self._bound
         ports = sorted(bound.border_ports(), key=lambda port: port.node.index)
         self._inputs = {p.node.name: p for p in ports if p.side == "input"}
         self._outputs = {p.node.name: p for p in ports if p.side == "output"}
         self._input_nodes = {name: port.node for name, port in self._inputs.items()}
         self._output_nodes = {name: port.node for name, port in self._outputs.items()}
-        self._params = _collect_params(about)
         self._calls_of: dict[str, list[BoundCall]] = {}
 
     # ---- running
@@ -119,19 +141,63 @@ class Program:
             Unknown or missing inputs, wrong shapes, dtypes or lengths.
         ProgramBusy
             If another thread is running this program.
+        ArenaExhausted
+            If a ring has to grow and `max_arena_bytes` forbids it; `resume` goes on.
         """
         arrays, count = check_inputs(inputs or {}, frames, self._input_nodes, self._about.batch)
         results = check_outputs(out or {}, self._output_nodes, self._about.batch, count)
         arrays = keep_apart(arrays, out or {})
+        return self._run(_Run(arrays, results, self.clock, count, progress))
+
+    def resume(self) -> Result:
+        """Go on with the run that `ArenaExhausted` stopped, and return what it would have.
+
+        Raise `max_arena_bytes` first.
+
+        Raises
+        ------
+        BadValue
+            If no run has been stopped.
+        ArenaExhausted
+            If there is still no room.
+        """
+        if self._stopped is None:
+            raise BadValue("resume goes on with a run that ran out of memory", got="none")
+        stopped, self._stopped = self._stopped, None
+        return self._run(stopped)
+
+    def _run(self, todo: _Run) -> Result:
         if not self._lock.acquire(blocking=False):
             raise ProgramBusy(
                 "a program runs in one thread at a time", fix="compile one program per thread"
             )
         try:
-            self._advance(arrays, results, count, progress)
+            self._refuse_if_stopped()
+            self._advance(todo)
+        except ArenaExhausted:
+            self._stopped = todo
+            raise
         finally:
             self._lock.release()
-        return Result(results, self.latency, self._about.sample_rate)
+        return Result(todo.results, self.latency, self._about.sample_rate)
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped is not None:
+            raise ProgramBusy(
+                "a run that ran out of memory is finished before anything else",
+                fix="raise max_arena_bytes and call resume(), or drop it by reset()",
+            )
+
+    @property
+    def max_arena_bytes(self) -> int:
+        """Most bytes of the program's one allocation."""
+        return self._bound.max_bytes
+
+    @max_arena_bytes.setter
+    def max_arena_bytes(self, count: int) -> None:
+        if not is_whole(count, 1):
+            raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(count))
+        self._bound.max_bytes = count
 
     def render(
         self,
@@ -159,7 +225,8 @@ class Program:
         return Result(aligned, dict.fromkeys(aligned, 0), self._about.sample_rate)
 
     def reset(self) -> None:
-        """Back to clock 0; parameters stay as they were set."""
+        """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
+        self._stopped = None
         with self._exclusive():
             self._restart()
             for _, record in self._runner.records:
@@ -172,31 +239,34 @@ class Program:
     def _exclusive(self) -> threading.Lock:
         if self._lock.locked():
             raise ProgramBusy("a program is not changed while it runs")
+        self._refuse_if_stopped()
         return self._lock
 
-    def _advance(
-        self,
-        arrays: dict[str, NDArray[np.float64]],
-        results: dict[str, NDArray[np.float64]],
-        count: int,
-        progress: Progress | None,
-    ) -> None:
-        begin = self.clock
-        for name, port in self._inputs.items():
-            port.point(arrays[name], begin)
+    def _advance(self, todo: _Run) -> None:
         for name, port in self._outputs.items():
-            results[name][..., : max(0, port.start - begin)] = 0.0
-            port.point(results[name], begin)
+            todo.results[name][..., : max(0, port.start - todo.begin)] = 0.0
+        self._point(todo)
         chunk = 4096
         before = time.perf_counter()
-        while (done := self.clock - begin) < count:
-            self._runner.run(min(chunk, count - done))
+        while (done := self.clock - todo.begin) < todo.count:
+            frames = min(chunk, todo.count - done)
+            while (edge := self._runner.run(frames)) is not None:
+                self._runner.grow(edge)
+                self._find_ports()
+                self._point(todo)
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS:
                 chunk *= 2
             before = now
-            if progress is not None:
-                progress(self.clock - begin, count)
+            if todo.progress is not None:
+                todo.progress(self.clock - todo.begin, todo.count)
+
+    def _point(self, todo: _Run) -> None:
+        """Have native code read and write the caller's arrays."""
+        for name, port in self._inputs.items():
+            port.point(todo.arrays[name], todo.begin)
+        for name, port in self._outputs.items():
+            port.point(todo.results[name], todo.begin)
 
     # ---- parameters and state
 
@@ -316,7 +386,7 @@ class Program:
         with self._exclusive():
             bound = self._bound
             rings = [
-                RingUse(source, consumer, capacity, tokens, ring, ring_bytes(bound, ring))
+                RingUse(source, consumer, capacity, tokens, ring, bound.rings[ring].bytes)
                 for source, consumer, ring, capacity, tokens in ring_uses(
                     bound, self._about, self._pace, self.clock
                 )

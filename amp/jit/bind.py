@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amp.errors import ArenaExhausted
 from amp.jit import words as w
+from amp.jit.arena import ALIGN, Arena, BoundRing
 from amp.jit.flushed import call_flushed
 from amp.jit.lowered import SILENCE
 from amp.jit.passes.hoist import PREPARED
@@ -18,72 +20,12 @@ from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
     from amp.graph import Node
     from amp.ir import Kernel
     from amp.jit.engine import Native
-    from amp.jit.lowered import Call, InBinding, Lowered, OutBinding, Ring
-
-_ALIGN = 64
-
-
-class Arena:
-    """One allocation, handed out in aligned slices before it is made."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._bytes: NDArray[np.uint8] | None = None
-
-    def reserve(self, count: int) -> int:
-        """Offset of ``count`` bytes; slices are a cache line apart, so that streams of one length
-        do not meet in the same cache set."""
-        at = self.size
-        self.size += -(-count // _ALIGN) * _ALIGN + _ALIGN
-        return at
-
-    def allocate(self) -> None:
-        """Make the memory, all zeros."""
-        raw = np.zeros(self.size + _ALIGN, np.uint8)
-        skip = -raw.ctypes.data % _ALIGN
-        self._bytes = raw[skip : skip + self.size]
-        self.base = self._bytes.ctypes.data
-
-    def view(self, at: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Array of ``shape`` at offset ``at``."""
-        assert self._bytes is not None
-        kind = np.dtype(dtype)
-        count = int(np.prod(shape)) * kind.itemsize
-        return self._bytes[at : at + count].view(kind).reshape(shape)
-
-    def clear(self, until: int) -> None:
-        """Zero everything before offset ``until``."""
-        assert self._bytes is not None
-        self._bytes[:until] = 0
-
-
-class BoundRing:
-    """A ring with an address."""
-
-    __slots__ = ("at", "plane_stride", "ring", "tile_stride")
-
-    def __init__(self, ring: Ring, arena: Arena) -> None:
-        self.ring = ring
-        tiles = -(-ring.lanes // ring.width)
-        self.tile_stride = ring.frames * ring.width * 8 + _ALIGN
-        self.plane_stride = tiles * self.tile_stride
-        self.at = arena.reserve(ring.planes * self.plane_stride)
-
-    def offsets(self, plane: NDArray[np.int64] | int, lane: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Arena offset of slot 0 of each (plane, lane)."""
-        tile, place = np.divmod(lane, self.ring.width)
-        at = self.at + plane * self.plane_stride + tile * self.tile_stride + place * 8
-        return np.asarray(at, np.int64)
-
-    @property
-    def slot_stride(self) -> int:
-        """Bytes from one frame to the next."""
-        return self.ring.width * 8
+    from amp.jit.lowered import Call, InBinding, Lowered, OutBinding
 
 
 class BoundCall:
@@ -100,7 +42,7 @@ class BoundCall:
         self.state_at = arena.reserve(8 * tiles * width * len(kernel.states))
         self.frames = call.pace.most(frames)
         self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
-        self.line_strides = [8 * width * n + _ALIGN for n in self.line_frames]
+        self.line_strides = [8 * width * n + ALIGN for n in self.line_frames]
         self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
 
     def reserve_rest(self) -> None:
@@ -173,29 +115,88 @@ class Bound:
         batch: int,
         *,
         own_scratch: bool,
+        max_bytes: int,
     ):
-        self.lowered, self.batch = lowered, batch
+        self.lowered, self.batch, self.max_bytes = lowered, batch, max_bytes
+        self._natives, self._own_scratch = natives, own_scratch
         self.params: dict[str, NDArray[np.float64]] = {}
         self.clock = np.zeros(1, np.int64)  # native code moves it
-        arena = self.arena = Arena()
-        self.rings = [BoundRing(ring, arena) for ring in lowered.rings]
-        self.calls = [
-            BoundCall(call, arena, lowered.frames, native)
-            for call, native in zip(lowered.calls, natives, strict=True)
+        self._lay_out([ring.frames for ring in lowered.rings])
+        self.reset()
+
+    def _lay_out(self, frames: list[int]) -> None:
+        """Give everything an address, with rings of so many ``frames``."""
+        arena = Arena()
+        rings = [BoundRing(*sized, arena) for sized in zip(self.lowered.rings, frames, strict=True)]
+        calls = [
+            BoundCall(call, arena, self.lowered.frames, native)
+            for call, native in zip(self.lowered.calls, self._natives, strict=True)
         ]
-        self._volatile = arena.size
-        for call in self.calls:
+        volatile = arena.size
+        for call in calls:
             call.reserve_rest()
-        self._silence = arena.reserve(_ALIGN)
+        silence = arena.reserve(ALIGN)
         shared = 0
-        if not own_scratch:
-            shared = arena.reserve(max((c.scratch_bytes for c in self.calls), default=0))
-        scratch = [arena.reserve(c.scratch_bytes) if own_scratch else shared for c in self.calls]
+        if not self._own_scratch:
+            shared = arena.reserve(max((c.scratch_bytes for c in calls), default=0))
+        scratch = [arena.reserve(c.scratch_bytes) if self._own_scratch else shared for c in calls]
+        if arena.size > self.max_bytes:
+            raise self._exhausted(arena.size, rings)
         arena.allocate()
-        for call, at in zip(self.calls, scratch, strict=True):
+        self.arena, self.rings, self.calls = arena, rings, calls
+        self._volatile, self._silence = volatile, silence
+        for call, at in zip(calls, scratch, strict=True):
             self._fill(call, at)
             self.fill_params(call)
-        self.reset()
+
+    def _exhausted(self, size: int, rings: list[BoundRing]) -> ArenaExhausted:
+        """The error, which names the ring that has grown, or the largest one."""
+        names = {node.index: node for call in self.lowered.calls for node in call.nodes()}
+        known = getattr(self, "rings", rings)
+        number, ring = max(
+            enumerate(rings), key=lambda at: (at[1].frames > known[at[0]].frames, at[1].bytes)
+        )
+        edges = [
+            f"{names[edge.source]} -> {node}"
+            for call in self.lowered.calls
+            for node, _, edge, at in call.edges()
+            if at == number
+        ]
+        return ArenaExhausted(
+            "a program's memory stays within max_arena_bytes",
+            expected=f"at most {self.max_bytes} bytes",
+            got=f"{size} bytes, of which {ring.bytes} are a ring of {ring.frames} tokens",
+            where=f"ring {number}, edge {', '.join(edges[:4])}",
+            fix="raise program.max_arena_bytes and call program.resume(), or have the tokens taken as "
+            "fast as they come"
+            if known is not rings
+            else "amp.compile(..., max_arena_bytes=...), or shorter delays and blocks",
+        )
+
+    def grow(self, number: int, written: int) -> None:
+        """Double ring ``number``, whose next token has the index ``written``; all else is as it was.
+
+        Raises
+        ------
+        ArenaExhausted
+            If there is no room; nothing has changed then.
+        """
+        rings, calls = self.rings, self.calls
+        frames = [ring.frames for ring in rings]
+        frames[number] *= 2
+        self._lay_out(frames)
+        for old, new in zip(rings, self.rings, strict=True):
+            if new.frames > old.frames:
+                new.take_over(old, written)
+            else:
+                new.tokens()[:] = old.tokens()
+                if old.stamps_at >= 0:
+                    new.stamps()[:] = old.stamps()
+        for before, now in zip(calls, self.calls, strict=True):
+            now.states()[:] = before.states()
+            now.words[w.FIRED] = before.words[w.FIRED]
+            for line in range(len(now.line_at)):
+                now.line(line)[:] = before.line(line)
 
     def address(self, at: int) -> int:
         """Address of arena offset ``at``."""
@@ -255,14 +256,7 @@ class Bound:
             bound.words[w.FIRED] = 0
         for ring in self.rings:
             for lanes, tokens in ring.ring.initial:
-                count = tokens.shape[2]
-                slots = np.arange(-count, 0) & (ring.ring.frames - 1)
-                for plane in range(ring.ring.planes):
-                    self.ring_slots(ring, plane, lanes)[:, slots] = tokens[plane]
-
-    def ring_slots(self, ring: BoundRing, plane: int, lanes: NDArray[np.int64]) -> RingSlots:
-        """Slots of some lanes of a ring, to read and write."""
-        return RingSlots(self.arena, ring, plane, lanes)
+                ring.put(lanes, tokens)
 
     def _fill(self, bound: BoundCall, scratch: int) -> None:
         call, kernel = bound.call, bound.call.code.kernel
@@ -294,7 +288,7 @@ class Bound:
                 continue
             if out.mode == "ring":
                 port[w.BASE] = self.address(ring.at)
-                port[w.MASK] = ring.ring.frames - 1
+                port[w.MASK] = ring.mask
                 port[w.PLANE_STRIDE] = ring.plane_stride
                 port[w.TILE_STRIDE] = ring.tile_stride
             else:
@@ -335,13 +329,13 @@ class Bound:
         at = ring.offsets(np.arange(len(table))[:, None], lane[None, :])
         table[:, :lanes, w.ENTRY_BASE] = at + self.arena.base
         table[:, :lanes, w.ENTRY_TOKENS] = -token
-        table[..., w.ENTRY_MASK] = ring.ring.frames - 1
+        table[..., w.ENTRY_MASK] = ring.mask
         table[..., w.ENTRY_STRIDE] = ring.slot_stride
 
     def _fill_in_port(self, port: NDArray[np.int64], binding: InBinding) -> None:
         ring = self.rings[binding.ring[0, 0]]
         planes = binding.plane[:, 0]
-        port[w.MASK] = ring.ring.frames - 1
+        port[w.MASK] = ring.mask
         port[w.TOKENS] = binding.tokens[0, 0]
         port[w.PLANE_STRIDE] = (planes[1] - planes[0]) * ring.plane_stride if len(planes) > 1 else 0
         if binding.mode == "aligned":
@@ -363,7 +357,7 @@ class Bound:
             entries[here, w.ENTRY_BASE] = (
                 ring.offsets(binding.plane[here], binding.lane[here]) + self.arena.base
             )
-            entries[here, w.ENTRY_MASK] = ring.ring.frames - 1
+            entries[here, w.ENTRY_MASK] = ring.mask
             entries[here, w.ENTRY_STRIDE] = ring.slot_stride
         entries[..., w.ENTRY_TOKENS] = binding.tokens
         table[:, lanes:] = table[:, lanes - 1 : lanes]
@@ -418,26 +412,6 @@ class BorderPort:
         self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * frames * array.itemsize
         self._entries[..., w.ENTRY_TOKENS] = clock - self.start
         self._entries[..., w.ENTRY_STRIDE] = array.itemsize
-
-
-class RingSlots:
-    """Lanes of one plane of a ring as an array (lanes, slots)."""
-
-    def __init__(self, arena: Arena, ring: BoundRing, plane: int, lanes: NDArray[np.int64]) -> None:
-        self._where = ring.offsets(plane, lanes) // 8
-        self._stride = ring.slot_stride // 8
-        self._memory = arena.view(0, (arena.size // 8,))
-
-    def _index(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._where[:, None] + slots[None, :] * self._stride
-
-    def __getitem__(self, key: tuple[slice, NDArray[np.int64]]) -> NDArray[np.float64]:
-        return self._memory[self._index(key[1])]
-
-    def __setitem__(
-        self, key: tuple[slice, NDArray[np.int64]], values: NDArray[np.float64]
-    ) -> None:
-        self._memory[self._index(key[1])] = values
 
 
 def _fill_lanes(view: NDArray[np.float64], values: NDArray[Any], kind: str) -> None:

@@ -50,9 +50,13 @@ class IplsRunner:
         self._run = kind(self._code.address)
 
     def run(self, frames: int) -> None:
-        """See `amp.program.Runner`."""
+        """See `amp.program.Runner`; every ring is as large as it ever has to be."""
         steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
         self._run(steps, len(self._steps), self._block, clock, frames)
+
+    def grow(self, edge: int) -> None:
+        """See `amp.program.Runner`: it is never asked."""
+        raise AssertionError(edge)
 
     def seek(self) -> None:
         """See `amp.program.Runner`: the driver reads the words themselves."""

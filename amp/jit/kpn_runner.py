@@ -5,6 +5,7 @@ Process i is node i of the graph, and edge i its edge i.
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,10 @@ class KpnRunner:
         count = len(bound.calls)
         self._processes = np.zeros(count, kpn.PROCESS)
         self._edges = np.zeros(len(graph.source), kpn.EDGE)
+        self._ring_of = np.full(len(graph.source), -1)  # none for the controls of gates
+        for call in bound.calls:
+            for node, number, _, ring in call.call.edges():
+                self._ring_of[graph.first[node.index] + number] = ring
         # each reader of a process is an edge; they are in the order of their processes
         order = np.argsort(graph.source, kind="stable")
         self._readers = self._edges.ctypes.data + order * kpn.EDGE.itemsize
@@ -56,11 +61,24 @@ class KpnRunner:
             for call, row in zip(bound.calls, cells, strict=True)
         ]
 
-    def run(self, frames: int) -> None:
+    def run(self, frames: int) -> int | None:
         """See `amp.program.Runner`."""
         answer = self._scheduler(self._network.ctypes.data, self._bound.clock.ctypes.data, frames)
-        if answer != kpn.DONE:
-            raise AmpError(f"a process starved ({answer}): a defect of amp, please report it")
+        if answer == kpn.STARVED:
+            raise AmpError("a process starved: a defect of amp, please report it")
+        return None if answer == kpn.DONE else answer
+
+    def grow(self, edge: int) -> None:
+        """See `amp.program.Runner`."""
+        self._bound.grow(int(self._ring_of[edge]), self.written(edge))
+        self.lay()
+
+    def written(self, edge: int) -> int:
+        """Tokens that the producer of an edge has written to it."""
+        row = self._edges[edge]
+        made = ctypes.c_int64.from_address(int(row["made"])).value
+        cycle = self._graph.cycles.get(edge)
+        return int(cycle[0].before(made)) if cycle else made * int(row["produced"]["each"])
 
     def seek(self) -> None:
         """Take up the counters that the program's words hold."""
@@ -73,11 +91,8 @@ class KpnRunner:
         bound, processes, edges = self._bound, self._processes, self._edges
         processes["kernel"] = [call.native.address for call in bound.calls]
         processes["words"] = [bound.address(call.words_at) for call in bound.calls]
-        capacity = np.full(len(edges), ENDLESS)
-        for call in bound.calls:
-            for node, number, _, ring in call.call.edges():
-                capacity[self._graph.first[node.index] + number] = bound.rings[ring].ring.frames
-        edges["capacity"] = capacity - self._graph.history
+        frames = np.array([*(ring.frames for ring in bound.rings), ENDLESS])
+        edges["capacity"] = frames[self._ring_of] - self._graph.history
         for number, (written, _) in self._graph.cycles.items():
             edges["capacity"][number] -= written.spare
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Ring:
-    """Memory of an outlet: ``(planes, tiles, frames, width)``, ``frames`` a power of two."""
+    """Memory of an outlet: ``(planes, tiles, frames, width)``, ``frames`` a power of two; ``stamped`` if
+    the clock of every token goes with it."""
 
     planes: int
     lanes: int
     width: int
     frames: int
+    stamped: bool = False
     initial: list[tuple[Ints, NDArray[np.float64]]] = field(default_factory=list)
     """Initial tokens: lanes, and what they hold, (planes, lanes, count)."""
 
@@ -93,6 +95,11 @@ class Call:
     def tiles(self) -> int:
         """Number of passes over the lanes."""
         return -(-self.lanes // self.width)
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node that it computes."""
+        for group in self.groups:
+            yield from group.members
 
     def edges(self) -> Iterator[tuple[Node, int, Edge, int]]:
         """Every edge that is read from memory: consumer, number of the edge there, edge, ring."""

@@ -19,10 +19,5 @@ def ring_uses(
     for call in bound.calls:
         for node, at, edge, ring in call.call.edges():
             _, held = pace.tokens(int(graph.first[node.index]) + at, clock)
-            frames = bound.rings[ring].ring.frames
+            frames = bound.rings[ring].frames
             yield graph.nodes[edge.source].name, node.name, ring, frames, held
-
-
-def ring_bytes(bound: Bound, ring: int) -> int:
-    """Bytes of a ring in the arena."""
-    return bound.rings[ring].ring.planes * bound.rings[ring].plane_stride

@@ -139,5 +139,5 @@ def _tokens(
             ring = bound.rings[ring_of[node.index, number]]
             lanes = _lanes(group, slot, bound.batch)
             at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
-            slots = np.arange(written - count, written) & (ring.ring.frames - 1)
+            slots = np.arange(written - count, written) & ring.mask
             yield (node.name, number), memory, at[..., None] + slots * (ring.slot_stride // 8)
