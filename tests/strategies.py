@@ -149,13 +149,13 @@ class _Maker:
         recent = fits[-6:]
         return self.draw(st.sampled_from(recent if self.pick(True, True, False) else fits))
 
-    def tap(self, stream: Stream, *, clock: bool = True) -> Stream | Tapped:
+    def tap(self, stream: Stream) -> Stream | Tapped:
         """``stream``, often as it is, sometimes delayed, with initial tokens, or read by the clock, or
         another in its place that runs at another rate."""
         style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock", "gate")
         if style == "gate" and not any(at <= stream.node for at in self.gates.values()):
             style = "plain"
-        if style == "plain" or (style == "clock" and not clock):
+        if style == "plain":
             return stream
         if style == "clock":
             other = [s for s in self.others if s.channels == stream.channels]
@@ -339,7 +339,7 @@ class _Maker:
     def arrange(self) -> None:
         """Channels in other places."""
         count = self.draw(st.integers(1, 4))
-        terms = [self.tap(self.stream(), clock=count == 1) for _ in range(count)]
+        terms = [self.tap(self.stream()) for _ in range(count)]
         width = sum(_wide(term) for term in terms)
         style = self.pick("concat", "stack", "mean", "map")
         if style == "concat":

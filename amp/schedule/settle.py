@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NodeType
 from amp.cycles import MAX_CYCLE, Cycle
 from amp.errors import InconsistentRates
 from amp.frozen import Edge, Frozen
@@ -63,16 +62,6 @@ def _settle_node(graph: Frozen, pace: Paces, node: Node) -> Node:
         return source
 
     sources = settled(node.sources)
-    if len({edge.counts for edge in edges}) > 1 and type(node.type).takes is not NodeType.takes:
-        raise InconsistentRates(
-            "a node that rearranges several streams reads all of them at one rate",
-            got=", ".join(
-                f"{graph.nodes[edge.source].name!r} {'in order' if not edge.counts else 'by the clock'}"
-                for edge in edges
-            ),
-            where=str(node),
-            fix="put nodes.Gain between, and read that one by the clock",
-        )
     return dataclasses.replace(node, sources=sources, edges=tuple(edges))
 
 

@@ -264,17 +264,25 @@ def test_a_loop_by_the_clock_needs_a_delay_at_any_rates() -> None:
         np.testing.assert_allclose(heard(loop(delay), x), want, rtol=1e-15)
 
 
-def test_what_cannot_be_read_by_the_clock_is_refused() -> None:
+def test_a_node_that_rearranges_takes_from_any_rates() -> None:
+    """Each channel as it comes, and the sign of a zero too."""
+    x = np.arange(24.0)
+    x[3::6] = -0.0
     g = amp.Graph()
-    x = g.input("x")
-    slow = g.add(nodes.Downsample(2), x)
-    g.output("out", g.add(nodes.Concat(), x, amp.edge(slow, default=0.0)))
-    with pytest.raises(
-        InconsistentRates, match="rearranges several streams reads all of them at one"
-    ):
-        amp.compile(g)
+    dry = g.input("x")
+    slow = g.add(nodes.Downsample(3), dry)
+    streams = [dry, amp.edge(slow, default=-0.0), amp.edge(g.add(nodes.Hold(2), dry), default=1.0)]
+    g.output("out", g.add(nodes.Concat(), *streams, amp.edge(dry, delay=1, default=2.0)))
+    index = (np.arange(24) - 2) // 3
+    want = [x, np.where(index < 0, -0.0, x[3 * np.maximum(index, 0)]), x, np.append(2.0, x[:-1])]
+    for plan in (None, amp.plan(g, 1), amp.plan(g, 7), amp.plan(g, 64)):
+        got = amp.compile(g, plan).run({"x": x.reshape(1, 1, -1)})["out"][0]
+        assert got.tobytes() == np.array(want).tobytes()
+
+
+def test_a_default_is_finite() -> None:
     with pytest.raises(BadNode, match="is finite"):
-        amp.edge(slow, default=float("nan"))
+        amp.edge(amp.Graph().input("x"), default=float("nan"))
 
 
 class Shuffle(amp.NodeType):
