@@ -174,6 +174,11 @@ class _Maker:
         delay = max(least, self.pick(0, 1, 30))
         return amp.edge(stream, delay=delay, initial=tokens, default=0.5)
 
+    def counts(self, phases: int) -> tuple[int, ...]:
+        """A cyclo-static rate."""
+        counts = [self.pick(1, 2, 0, 3) for _ in range(phases)]
+        return tuple(counts) if any(counts) else (1,)
+
     def initial(self, channels: int, least: int = 1) -> Any:
         """Initial tokens in one of their three forms."""
         count = max(least, self.pick(1, 1, 2, 3, 9, 64))
@@ -298,7 +303,7 @@ class _Maker:
             size = self.pick(factor, factor + 1, 3 * factor)
             there, back = nodes.Window(size, factor), nodes.Overlap(size, factor)
         elif style == "uneven":
-            reads, writes = self.pick(((2, 0, 1), (0, 2, 2)), ((1,), (2, 1)), ((3, 1), (0, 2)))
+            reads, writes = self.counts(3), self.counts(self.pick(1, 3))
             there, back = Uneven(reads, writes), Uneven(writes, reads)
         elif style == "phases":
             even, odd = self.add(nodes.Distributor(), x)
