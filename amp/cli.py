@@ -504,7 +504,7 @@ def inspect_graph(
     pace = paces(frozen)
     program = compile_graph(g, schedule)
     kernel: dict[int, list[str]] = {}
-    for i, call in enumerate(program._bound.lowered.calls):
+    for i, call in enumerate(program._instance.bound.lowered.calls):
         for group in call.groups:
             for node in group.members:
                 kernel[node.index] = [str(i), str(call.lanes), str(call.width)]

@@ -7,6 +7,7 @@ value that can be looked at.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.contract import NodeType
+    from amp.instance import Instance
     from amp.ir import Kernel
     from amp.jit.lowered import Lowered
     from amp.program import Program
@@ -80,7 +82,35 @@ def compile(
     >>> program.run({"x": np.ones((1, 1, 4))})["out"]
     array([[[0.5, 0.5, 0.5, 0.5]]])
     """
+    from amp.program import Program
+
+    if not is_whole(threads, 1, MAX_THREADS):
+        raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
+    if not is_whole(max_arena_bytes, 1):
+        raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
+    options = Options(threads, timing, choose_archetypes(archetypes), max_arena_bytes, watch)
+
+    def make(graph: Graph, ipls: IPLS | None) -> Instance:
+        return build(graph, ipls, options)
+
+    return Program(make(graph, ipls), make, timing=timing)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `compile` is asked for besides the graph and its schedule."""
+
+    threads: int
+    timing: bool
+    choose: Callable[[NodeType], str]
+    max_arena_bytes: int
+    watch: Watch | None
+
+
+def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
+    """Every step from a graph to native code in memory; see `compile`."""
     # Heavy libraries are loaded when something is compiled, not when amp is imported.
+    from amp.instance import Instance
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.generate import generate
@@ -88,7 +118,6 @@ def compile(
     from amp.jit.kpn_runner import KpnRunner
     from amp.jit.lower import lower
     from amp.jit.skew import skew_chains
-    from amp.program import Program
 
     if not isinstance(graph, Graph):
         raise BadGraph("amp.compile takes a graph", got=repr(graph))
@@ -96,11 +125,6 @@ def compile(
         raise BadValue(
             "ipls is an amp.IPLS or None", got=repr(ipls), fix="load a file with IPLS.from_json"
         )
-    if not is_whole(threads, 1, MAX_THREADS):
-        raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
-
-    if not is_whole(max_arena_bytes, 1):
-        raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
 
     # build: the graph as it is now
     frozen = graph.freeze()
@@ -117,7 +141,7 @@ def compile(
 
     # cluster: which nodes become one kernel
     frames = KPN_FRAMES if ipls is None else ipls.block
-    clustering = Clustering(frozen, pace, frames, choose_archetypes(archetypes))
+    clustering = Clustering(frozen, pace, frames, options.choose)
     if ipls is None:
         items = clustering.alone()
     else:
@@ -130,33 +154,32 @@ def compile(
     )
 
     # passes: IR to IR
-    run_passes(lowered, watch)
+    run_passes(lowered, options.watch)
 
     # emit and engine: IR to machine code, or straight from the cache
     natives = [generate(call) for call in lowered.calls]
 
     # program: memory bound, as often as there are clones
-    def bind() -> Program:
+    def bind() -> Instance:
         bound = Bound(
             lowered,
             natives,
             graph.batch,
-            own_scratch=threads > 1,
-            max_bytes=max_arena_bytes,
+            own_scratch=options.threads > 1,
+            max_bytes=options.max_arena_bytes,
         )
         runner: IplsRunner | KpnRunner
         if ipls is None:
-            runner = KpnRunner(bound, frozen, pace, threads=threads, timing=timing)
+            runner = KpnRunner(bound, frozen, pace, threads=options.threads, timing=options.timing)
         else:
-            runner = IplsRunner(bound, frames, threads=threads, timing=timing)
-        return Program(
+            runner = IplsRunner(bound, frames, threads=options.threads, timing=options.timing)
+        return Instance(
             frozen,
             pace,
             bound,
             runner,
             schedule=ipls,
             notes=clustering.notes,
-            timing=timing,
             again=bind,
         )
 

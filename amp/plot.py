@@ -432,7 +432,7 @@ def _measured(program: Program) -> tuple[list[_Kernel], int]:
         raise BadValue("a schedule is drawn from measured times", fix="run the program first")
     block = 64 if program.schedule is None else program.schedule.block
     waiting = defaultdict(list)
-    for call in program._bound.lowered.calls:
+    for call in program._instance.bound.lowered.calls:
         waiting[str(call)].append(call)
     kernels = []
     for timing in timings:
@@ -533,7 +533,7 @@ def _draw_loops(axes: Axes, blocks: list[int], tall: int) -> None:
 
 def _draw_times(axes: Axes, kernels: list[_Kernel], block: int, program: Program) -> None:
     total = sum(k.seconds for k in kernels) or 1e-12
-    lasts = block / program._about.sample_rate
+    lasts = block / program._instance.about.sample_rate
     ordered = program.schedule is not None  # else the order is up to the data
     whole = total if ordered else max(k.seconds for k in kernels) or 1e-12
     begin = 0.0

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, dict[str, "NDArray[Any]"]]
 Tokens = dict[tuple[str, int], "NDArray[np.float64]"]
+Content = tuple[Arrays, Arrays, Tokens]
+"""States and lines by node and name, and tokens by edge."""
 
 
-def read_snapshot(
-    bound: Bound, graph: Frozen, pace: Paces, clock: int
-) -> tuple[Arrays, Arrays, Tokens]:
+def read_snapshot(bound: Bound, graph: Frozen, pace: Paces, clock: int) -> Content:
     """States and lines by node and name, and tokens by edge, once ``clock`` frames have run."""
     states: Arrays = defaultdict(dict)
     lines: Arrays = defaultdict(dict)
@@ -51,7 +51,7 @@ def write_snapshot(
     graph: Frozen,
     pace: Paces,
     clock: int,
-    content: tuple[Arrays, Arrays, Tokens],
+    content: Content,
 ) -> None:
     """Undo of `read_snapshot`."""
     states, lines, tokens = content

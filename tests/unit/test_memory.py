@@ -128,7 +128,7 @@ def test_programs_are_freed() -> None:
     for plan in (None, amp.plan(g)):
         program = amp.compile(g, plan)
         program.run({"x": np.ones((1, 1, 9))})
-        watched = weakref.ref(program), weakref.ref(program._bound)
+        watched = weakref.ref(program), weakref.ref(program._instance.bound)
         del program
         gc.collect()
         assert watched[0]() is None

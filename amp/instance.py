@@ -1,0 +1,264 @@
+"""A compiled graph in memory of its own: what a program runs, and what a swap exchanges."""
+
+from __future__ import annotations
+
+import functools
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from amp.constants import check_constant
+from amp.contract import Param, constant_array
+from amp.errors import BadNode, BadValue
+from amp.jit import words as w
+from amp.jit.snapshot import read_snapshot, write_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from amp.contract import Inlet
+    from amp.frozen import Frozen, Node
+    from amp.jit.bind import BorderPort, Bound, BoundCall
+    from amp.jit.snapshot import Content
+    from amp.schedule import IPLS, Paces
+
+    Signals = Mapping[str, NDArray[np.float64]]
+
+_PATIENCE_SECONDS = 0.02
+"""A native call is kept about this long, so that Ctrl-C and progress come through."""
+
+
+class Runner(Protocol):
+    """An engine: moves a bound program's clock."""
+
+    records: list[tuple[str, NDArray[np.int64]]]
+
+    def run(self, frames: int) -> int | None:
+        """Run native code for ``frames`` frames, and move the clock on by as many; or stop at an edge
+        whose ring has to grow before the same call can go on, and return its number."""
+
+    def grow(self, edge: int) -> None:
+        """Double the ring of an edge."""
+
+    def seek(self) -> None:
+        """Take up the counters of firings that the program's words hold."""
+
+
+class Instance:
+    """A compiled graph in memory of its own.
+
+    Attributes
+    ----------
+    about, pace
+        The graph, and when its nodes fire.
+    bound, runner
+        Its memory, and the engine that works on it.
+    schedule, notes
+        Its schedule, if it has one, and why kernels are what they are.
+    again
+        Makes another one of the same code.
+    inputs, outputs
+        Nodes that touch the caller's arrays, by name.
+    """
+
+    def __init__(
+        self,
+        about: Frozen,
+        pace: Paces,
+        bound: Bound,
+        runner: Runner,
+        *,
+        schedule: IPLS | None,
+        notes: list[str],
+        again: Callable[[], Instance],
+    ) -> None:
+        self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
+        self.schedule, self.notes, self.again = schedule, notes, again
+        self._find_ports()
+        self.inputs = {name: port.node for name, port in self._ins.items()}
+        self.outputs = {name: port.node for name, port in self._outs.items()}
+        self._params = _collect_params(about)
+
+    def _find_ports(self) -> None:
+        """Look up what lies in the program's memory."""
+        ports = sorted(self.bound.border_ports(), key=lambda port: port.node.index)
+        self._ins = {p.node.name: p for p in ports if p.side == "input"}
+        self._outs = {p.node.name: p for p in ports if p.side == "output"}
+        self._arrays: dict[BorderPort, tuple[NDArray[np.float64], int]] = {}
+        vars(self).pop("_calls_of", None)
+
+    # ---- running
+
+    @property
+    def clock(self) -> int:
+        """Frames run."""
+        return int(self.bound.clock[0])
+
+    @property
+    def latency(self) -> dict[str, int]:
+        """Frames until the first visible token of each output."""
+        return {name: port.start for name, port in self._outs.items()}
+
+    def read_from(self, arrays: Signals, clock: int) -> None:
+        """Have inputs read ``arrays``, whose first frame is at ``clock``."""
+        for name, port in self._ins.items():
+            self._point(port, arrays[name], clock)
+
+    def write_to(self, arrays: Signals, clock: int) -> None:
+        """Have outputs write ``arrays``, whose first frame is at ``clock``; silence before a token."""
+        for name, port in self._outs.items():
+            arrays[name][..., self.clock - clock : max(0, port.start - clock)] = 0.0
+            self._point(port, arrays[name], clock)
+
+    def _point(self, port: BorderPort, array: NDArray[np.float64], clock: int) -> None:
+        port.point(array, clock)
+        self._arrays[port] = array, clock
+
+    def _grow(self, edge: int) -> None:
+        """Double the ring of an edge, and find everything again."""
+        self.runner.grow(edge)
+        known = {port.node.name: where for port, where in self._arrays.items()}
+        self._find_ports()
+        for port in (*self._ins.values(), *self._outs.values()):
+            self._point(port, *known[port.node.name])
+
+    def run_until(self, clock: int, tell: Callable[[int], None] | None = None) -> None:
+        """Move the clock on, and ``tell`` now and then where it is."""
+        chunk = 4096
+        before = time.perf_counter()
+        while self.clock < clock:
+            frames = min(chunk, clock - self.clock)
+            while (edge := self.runner.run(frames)) is not None:
+                self._grow(edge)
+            now = time.perf_counter()
+            if now - before < _PATIENCE_SECONDS:
+                chunk *= 2
+            before = now
+            if tell is not None:
+                tell(self.clock)
+
+    def reset(self) -> None:
+        """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
+        self._restart()
+        for _, record in self.runner.records:
+            record[:] = 0
+
+    def _restart(self) -> None:
+        self.bound.reset()
+        self.runner.seek()
+
+    # ---- parameters and state
+
+    @property
+    def params(self) -> dict[str, NDArray[np.float64]]:
+        """Present value of each named parameter."""
+        return {
+            name: self.bound.params.get(name, sites[0][0].value).copy()
+            for name, sites in self._params.items()
+        }
+
+    def fit(self, name: str, value: ArrayLike) -> NDArray[np.float64]:
+        """Array of ``value``, if it can be that of a parameter."""
+        sites = self._params.get(name)
+        if sites is None:
+            raise BadValue(
+                f"the graph has no parameter {name!r}", expected=str(sorted(self._params))
+            )
+        return [_fitting(value, site, self.about) for site in sites][-1]
+
+    def fitting(self, values: Signals) -> Signals:
+        """Those of the values that are of a parameter, and fit it."""
+        found = {}
+        for name, value in values.items():
+            with suppress(BadValue):
+                found[name] = self.fit(name, value)
+        return found
+
+    def set(self, values: Signals) -> None:
+        """Change parameters to what `fit` gave."""
+        if not values:
+            return
+        self.bound.params.update(values)
+        users = {node.index for name in values for _, node, _ in self._params[name]}
+        calls = {id(call): call for index in users for call in self._calls_of[index]}
+        for call in calls.values():
+            self.bound.fill_params(call)
+        if self.clock == 0:
+            self._restart()  # it may be what a state starts with
+
+    @functools.cached_property
+    def _calls_of(self) -> dict[int, list[BoundCall]]:
+        """Calls that compute each node."""
+        found: dict[int, list[BoundCall]] = {}
+        for call in self.bound.calls:
+            for group in call.call.groups:
+                for node in group.members:
+                    found.setdefault(node.index, []).append(call)
+        return found
+
+    def read(self, clock: int) -> Content:
+        """States, lines and tokens, once ``clock`` frames have run."""
+        return read_snapshot(self.bound, self.about, self.pace, clock)
+
+    def write(self, clock: int, content: Content) -> None:
+        """Undo of `read`; the clock is there too."""
+        write_snapshot(self.bound, self.about, self.pace, clock, content)
+        for call in self.bound.calls:
+            call.words[w.FIRED] = call.call.pace.fired(clock)
+        self.bound.clock[0] = clock
+        self.runner.seek()
+
+
+def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:
+    """Where each named parameter is used."""
+    found: dict[str, list[tuple[Param, Node, Inlet | None]]] = {}
+    for site in about.params:
+        found.setdefault(site[0].name, []).append(site)
+    for name, sites in found.items():
+        if any(param is not sites[0][0] for param, _, _ in sites):
+            raise BadValue(
+                f"two params are called {name!r}",
+                where=", ".join(str(node) for _, node, _ in sites[:4]),
+                fix="share one amp.Param, or choose another name",
+            )
+    return found
+
+
+def _plain(array: NDArray[np.float64]) -> Any:
+    """A number if it is one."""
+    return array if array.ndim else array.item()
+
+
+def _fitting(
+    value: ArrayLike, site: tuple[Param, Node, Inlet | None], about: Frozen
+) -> NDArray[np.float64]:
+    """Array of ``value``, if it can be that of a parameter where it is used."""
+    param, node, inlet = site
+    try:
+        array = constant_array(value, f"param {param.name!r}")
+        if inlet is not None:
+            check_constant(array, inlet, about.sample_rate, about.batch)
+            wide = array.shape[1] if array.ndim == 2 else 1
+            known = param.value.shape[1] if param.value.ndim == 2 else 1
+            fits = wide in {1, known, node.channels}
+        else:
+            fits = array.shape == param.value.shape
+            if fits:
+                kind = type(node.type)
+                attrs = {attr: getattr(node.type, attr) for attr in kind.attrs}
+                kind(**{a: _plain(array) if v is param else v for a, v in attrs.items()})
+    except (BadNode, BadValue) as error:
+        raise BadValue(
+            error.rule, expected=error.expected, got=error.got, where=str(node)
+        ) from None
+    if not fits:
+        raise BadValue(
+            f"param {param.name!r} keeps its shape",
+            expected=str(param.value.shape),
+            got=str(array.shape),
+            where=str(node),
+        )
+    return array
