@@ -44,7 +44,7 @@ def altered(graph: amp.Graph, seed: int) -> amp.Graph:
     for _ in range(4):
         changed = json.loads(text)
         for node in changed["nodes"]:
-            if rng.random() < 0.2 and "longest" in node["attrs"]:
+            if rng.random() < 0.2 and "longest" in node.get("attrs", {}):
                 node["attrs"]["longest"] += rng.choice([-1, 1, 30])
             for inlet in node.get("inlets", {}).values():
                 for edge in inlet if isinstance(inlet, list) else [inlet]:
