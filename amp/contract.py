@@ -324,20 +324,24 @@ class NodeType:
     def phases(self) -> int:
         """Firings after which the rates of all ports begin again."""
         ports = [*[inlet.name for inlet in type(self).inlets], *type(self).outlets]
+        return max((len(self.counts(port)) for port in ports), default=1)
+
+    def check_rates(self) -> None:
+        """Raise `amp.errors.BadNode` if the rates of the ports are none, or have no common cycle."""
+        kind, phases = type(self), self.phases
+        ports = [*[inlet.name for inlet in kind.inlets], *kind.outlets]
         cycles = {port: self.counts(port) for port in ports}
-        phases = max(map(len, cycles.values()), default=1)
         if any(phases % len(counts) for counts in cycles.values()):
             raise BadNode(
-                f"the rates of {type(self).__name__} have one cycle, or parts of it",
-                expected=f"counts of lengths that divide {phases}",
-                got=repr(cycles),
+                f"the rates of {kind.__name__} have one cycle, or an even part of it",
+                expected=f"as many counts as a divisor of {phases}",
+                got=", ".join(f"{port}: {counts}" for port, counts in cycles.items()),
             )
-        if phases > 1 and self.spread > 1:
+        if phases > 1 and (self.spread > 1 or self.is_sum):
             raise BadNode(
-                f"{type(self).__name__} spreads its outlet over lanes, with one rate",
-                got=repr(cycles),
+                f"{kind.__name__} is spread over lanes or a sum, and has one rate a port",
+                got=", ".join(f"{port}: {counts}" for port, counts in cycles.items()),
             )
-        return phases
 
     @property
     def spread(self) -> int:

@@ -31,7 +31,7 @@ class Cycle:
     Examples
     --------
     >>> cycle = Cycle((2, 0, 1, 2, 0, 1))
-    >>> cycle.counts, cycle.before(4), [cycle.firing(token) for token in range(4)]
+    >>> cycle.counts, int(cycle.before(4)), [int(cycle.firing(token)) for token in range(4)]
     ((2, 0, 1), 5, [0, 0, 2, 3])
     """
 

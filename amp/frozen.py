@@ -201,7 +201,9 @@ class Frozen:
         known: dict[tuple[int, ...], Cycle] = {}
 
         def cycle(counts: tuple[int, ...]) -> Cycle:
-            return known.setdefault(counts, Cycle(counts))
+            if counts not in known:
+                known[counts] = Cycle(counts)
+            return known[counts]
 
         rates = [_rates(node) for node in self.nodes]
         seen = [counts for ins, _ in rates for counts in ins]

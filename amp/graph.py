@@ -111,7 +111,8 @@ class Graph:
         """Have every node behind a gate wait for its contributors.
 
         A node stands behind the gate if it reads an edge with ``amp.edge(stream, gate=name)``. Its
-        firing k waits until token k of every contributor is visible, whose values it does not read.
+        firing k waits until token k of every contributor is visible, whose values it does not read. At
+        other rates, the first k firings wait for as many tokens as are written in their time.
 
         Parameters
         ----------
@@ -220,6 +221,8 @@ class Graph:
         edges: list[Edge] = []
         code: list[object] = []
         widths: dict[str, int] = {}
+        if type(kind).rate is not NodeType.rate:
+            kind.check_rates()
         for inlet in type(kind).inlets:
             source, width = self._source(inlet, given.get(inlet.name))
             sources.append(source)

@@ -279,13 +279,20 @@ Shapes = dict[tuple[Any, ...], object]
 def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:
     """Of every edge's tokens, and of their stamps."""
     _, held = counts.tokens()
-    found: dict[str, Shapes] = {"edges": {}, "stamps": {}}
-    places = {"edges": (now.places.edges, "f"), "stamps": (now.places.stamps, "i")}
-    for field, (rows, kind) in places.items():
-        for (name, number), row in rows.items():
-            count = int(held[now.about.first[now.about.numbers[name]] + number])
-            if count:
-                found[field][((name, number),)] = ((*row.first.shape, count), kind)
+    found: dict[str, Shapes] = {}
+    for field, rows, kind in (
+        ("edges", now.places.edges, "f"),
+        ("stamps", now.places.stamps, "i"),
+    ):
+        counts_of = {
+            (name, number): int(held[now.about.first[now.about.numbers[name]] + number])
+            for name, number in rows
+        }
+        found[field] = {
+            (key,): ((*row.first.shape, counts_of[key]), kind)
+            for key, row in rows.items()
+            if counts_of[key]
+        }
     return found
 
 

@@ -169,7 +169,8 @@ def edge(
         or an array of shape ``(batch, channel, count)``.
     default
         Read by the clock instead of in order: at clock t the newest token that is visible, else
-        this number. The consumer does not wait for the edge, so its delay adds no latency.
+        this number. The consumer does not wait for the edge, so its delay adds no latency, and may
+        fire at any other rate.
     gate
         Name of a gate, or several: the consumer waits for its contributors too, see `Graph.gate`.
 

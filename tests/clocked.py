@@ -52,7 +52,8 @@ def at_clock(graph: amp.Graph, node: NodeType, stream: Any) -> Stream:
         stream = graph.add(nodes.Concat(), *stream)
     if made > 1:
         stream = graph.add(nodes.Window(made, made), stream)
-    return graph.add(nodes.Hold(read), stream) if read > 1 else stream
+    clocked: Stream = graph.add(nodes.Hold(read), stream) if read > 1 else stream
+    return clocked
 
 
 def as_clocked(node: NodeType, tokens: Array, latency: int) -> Array:

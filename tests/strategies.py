@@ -149,13 +149,13 @@ class _Maker:
         recent = fits[-6:]
         return self.draw(st.sampled_from(recent if self.pick(True, True, False) else fits))
 
-    def tap(self, stream: Stream, *, clock: bool = True) -> Stream | Tapped:
+    def tap(self, stream: Stream) -> Stream | Tapped:
         """``stream``, often as it is, sometimes delayed, with initial tokens, or read by the clock, or
         another in its place that runs at another rate."""
         style = self.pick("plain", "plain", "plain", "delay", "tokens", "both", "clock", "gate")
         if style == "gate" and not any(at <= stream.node for at in self.gates.values()):
             style = "plain"
-        if style == "plain" or (style == "clock" and not clock):
+        if style == "plain":
             return stream
         if style == "clock":
             other = [s for s in self.others if s.channels == stream.channels]
@@ -173,6 +173,11 @@ class _Maker:
         tokens = self.initial(stream.channels) if self.pick(True, False, False) else 0
         delay = max(least, self.pick(0, 1, 30))
         return amp.edge(stream, delay=delay, initial=tokens, default=0.5)
+
+    def counts(self, phases: int) -> tuple[int, ...]:
+        """A cyclo-static rate."""
+        counts = [self.pick(1, 2, 0, 3) for _ in range(phases)]
+        return tuple(counts) if any(counts) else (1,)
 
     def initial(self, channels: int, least: int = 1) -> Any:
         """Initial tokens in one of their three forms."""
@@ -298,7 +303,7 @@ class _Maker:
             size = self.pick(factor, factor + 1, 3 * factor)
             there, back = nodes.Window(size, factor), nodes.Overlap(size, factor)
         elif style == "uneven":
-            reads, writes = self.pick(((2, 0, 1), (0, 2, 2)), ((1,), (2, 1)), ((3, 1), (0, 2)))
+            reads, writes = self.counts(3), self.counts(self.pick(1, 3))
             there, back = Uneven(reads, writes), Uneven(writes, reads)
         elif style == "phases":
             even, odd = self.add(nodes.Distributor(), x)
@@ -339,7 +344,7 @@ class _Maker:
     def arrange(self) -> None:
         """Channels in other places."""
         count = self.draw(st.integers(1, 4))
-        terms = [self.tap(self.stream(), clock=count == 1) for _ in range(count)]
+        terms = [self.tap(self.stream()) for _ in range(count)]
         width = sum(_wide(term) for term in terms)
         style = self.pick("concat", "stack", "mean", "map")
         if style == "concat":
@@ -503,6 +508,7 @@ def cases(draw: st.DrawFn) -> Case:
         m.ring,
         m.choir,
         m.chain,
+        m.other_rate,
         m.other_rate,
         m.slow_loop,
         m.arrange,

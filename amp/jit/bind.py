@@ -63,9 +63,9 @@ class BoundCall:
             -1 if port.mode == "ring" else arena.reserve(entry * padded * port.planes)
             for port in kernel.outlets
         ]
+        cycles = [*[port.cycle for port in call.ins], *[port.cycle for port in call.outs]]
         self.start_at = [
-            arena.reserve(8 * (len(port.cycle) + self.frames)) if port.cycle else -1
-            for port in (*call.ins, *call.outs)
+            arena.reserve(8 * (len(cycle) + self.frames)) if cycle else -1 for cycle in cycles
         ]
         self.sum_at = [
             arena.reserve(8 * w.SUM_ORDER * self.sum_lanes(i) * self.frames * port.planes)

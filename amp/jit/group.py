@@ -49,6 +49,11 @@ class Read:
         self.cover = self.cover[order]
 
     @property
+    def moves(self) -> tuple[int, Cycle | None]:
+        """How far each firing moves on."""
+        return self.step, self.cycle
+
+    @property
     def back(self) -> int:
         """How far the last token of firing k is before token ``k step``, or before the end of what
         the first k + 1 firings take."""

@@ -244,8 +244,12 @@ class _Lowering:
             group = cluster.groups[i]
             sources: list[tuple[str, int, int]] = []
             for take in group.takes:
-                sources.append(("port", len(ins), 0))
-                ins.append(self._bind_take(take, group, lanes, width))
+                # edges that are taken from at different numbers are ports of their own
+                alike = {number: group.reads[number].moves for number in take.edge}
+                sources.append(("port", len(ins), len({*alike.values()}) - 1))
+                for moves in dict.fromkeys(alike.values()):
+                    edges = [number for number, other in alike.items() if other == moves]
+                    ins.append(self._bind_take(take, edges, group, lanes, width))
             for read in () if group.takes else group.reads:
                 if self._in_registers(read, group):
                     source = number_of[int(self.clustering.group_of[read.source[0]])]
@@ -310,13 +314,17 @@ class _Lowering:
             binding.mode = self._mode(binding, lanes, width)
         return binding
 
-    def _bind_take(self, take: Take, group: Group, lanes: int, width: int) -> InBinding:
-        """Ring, plane and lane of every token that ``take`` names, by (slot, batch, channel)."""
+    def _bind_take(
+        self, take: Take, edges: list[int], group: Group, lanes: int, width: int
+    ) -> InBinding:
+        """Ring, plane and lane of every token that ``take`` names of some edges, by (slot, batch,
+        channel); silence in place of those of others."""
         clustering = self.clustering
         shape = (len(group.members), self.batch, len(take.edge))
         ring, plane, lane, tokens = (np.zeros(shape, np.int64) for _ in range(4))
+        ring[:] = SILENCE
         edge, channel, back = (np.array(c) for c in (take.edge, take.channel, take.back))
-        for number in np.unique(edge):
+        for number in edges:
             read = group.reads[number]
             here = np.flatnonzero(edge == number)
             read.rings = np.empty(len(read.edges), np.int64)
@@ -333,9 +341,9 @@ class _Lowering:
                 plane[slot][:, here] = inner
                 lane[slot][:, here] = row[:, None] + part
                 tokens[slot][:, here] = item.tokens + back[here] + read.back
-        read = group.reads[0]
+        read = group.reads[edges[0]]
         at = np.stack([ring, plane, lane, tokens]).reshape(4, 1, lanes)
-        binding = InBinding("table", *at, step=read.step, cycle=read.cycle)
+        binding = InBinding("table", at[0], at[1], at[2], at[3], 1, read.step, read.cycle)
         if (ring != SILENCE).all():
             binding.mode = self._mode(binding, lanes, width)
         return binding
@@ -367,8 +375,8 @@ class _Lowering:
             mode = "table"
 
         def cycle_of(outlet: int) -> Cycle | None:
-            cycle = Cycle(node.type.counts(type(node.type).outlets[outlet]))
-            return cycle if len(cycle) > 1 else None
+            counts = node.type.counts(type(node.type).outlets[outlet])
+            return Cycle(counts) if len({*counts}) > 1 else None
 
         def mode_of(ring: int) -> str:
             fits = self.rings[ring].width == width

@@ -27,7 +27,8 @@ class Part:
     Attributes
     ----------
     sources
-        What each read is: ``("value", group, outlet)`` in registers, or ``("port", in port, 0)``.
+        What each read is: ``("value", group, outlet)`` in registers, or ``("port", in port, n)``, where
+        of that in port and the n next ones only one is not silent in each lane.
     outs
         Each outlet that goes to memory, and where to.
     """
@@ -46,8 +47,9 @@ class Part:
             tuple(self.sources),
             tuple(
                 (ins[k].mode, len(ins[k].ring), ins[k].rate, ins[k].step)
-                for kind, k, _ in self.sources
+                for kind, first, more in self.sources
                 if kind == "port"
+                for k in range(first, first + more + 1)
             ),
             group.pace[:2],
             tuple((outlet, out.mode) for outlet, out in self.outs),
@@ -68,6 +70,8 @@ def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: floa
         streams = [
             [results[which][outlet]]
             if kind == "value"
+            else _one_of(b, which, outlet)
+            if outlet
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
@@ -123,6 +127,16 @@ def _tokens_in(b: Trace, port: int, planes: int, rate: int) -> list[list[Value]]
         [b.emit("inlet", attribute=(port, token * planes + plane)) for plane in range(planes)]
         for token in range(rate)
     ]
+
+
+def _one_of(b: Trace, port: int, more: int) -> list[list[Value]]:
+    """The token of that in port, or of ``more`` next ones, that is not silent: its bits, for a sum
+    would lose the sign of zero."""
+    bits = b.emit("bits", b.emit("inlet", attribute=(port, 0)))
+    for other in range(port + 1, port + more + 1):
+        value = b.emit("inlet", attribute=(other, 0))
+        bits = b.emit("ior", bits, b.emit("bits", value))
+    return [[b.emit("from_bits", bits)]]
 
 
 def _rate_out(node: Node, outlet: int) -> int:

@@ -8,6 +8,7 @@ and gives the newest token that is visible.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from amp.contract import Inlet, NodeType
@@ -44,7 +45,7 @@ def read_by_clock(graph: Frozen) -> Frozen:
     signature = 1 + max(node.signature for node in graph.nodes)
     samples: list[Node] = []
 
-    def sampled(node: Node, edge: Edge) -> Edge:
+    def sampled(node: Node, _: int, edge: Edge) -> Edge:
         if edge.default is None or not graph.dynamic[edge.source]:
             return edge
         index, number = len(graph.nodes) + len(samples), len(samples)
@@ -64,9 +65,7 @@ def read_by_clock(graph: Frozen) -> Frozen:
         return Edge(index, 0)
 
     nodes = [
-        node
-        if node.type.router == "sample"
-        else node.with_edges(lambda _, edge, node=node: sampled(node, edge))
+        node.with_edges(functools.partial(sampled, node)) if node.type.router != "sample" else node
         for node in graph.nodes
     ]
     if not samples:

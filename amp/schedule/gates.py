@@ -7,8 +7,8 @@ for every token whose time begins before the time of the last of these firings e
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from amp.cycles import MAX_CYCLE
@@ -38,7 +38,7 @@ def share_gates(graph: Frozen) -> Frozen:
                 where=str(node),
             )
         ends = [-(-k * share.numerator // share.denominator) for k in range(share.denominator + 1)]
-        counts = tuple(b - a for a, b in itertools.pairwise(ends))
+        counts = tuple(b - a for a, b in pairwise(ends))
         return dataclasses.replace(edge, counts=counts)
 
     nodes = []

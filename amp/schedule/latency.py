@@ -59,7 +59,7 @@ class Pace(NamedTuple):
 
     def fired(self, clock: int) -> int:
         """Firings before ``clock``."""
-        return max(0, self.before(clock))
+        return max(0, int(self.before(clock)))
 
     def before(self, clock: Any) -> Any:
         """The same if it had always fired: the index of the first firing from ``clock`` on."""
@@ -126,8 +126,8 @@ class Paces:
             joint = Joint(g, number, theirs, mine)
             ahead = written.before(theirs.before(mine.clock(joint.k) + block))
             tokens = int(g.tokens[number])
-            most = max(0, tokens, tokens + int((ahead - taken.before(joint.k)).max()))
-            held[number] = most + written.spare + g.history[number]
+            peak = tokens + int((ahead - taken.before(joint.k)).max())
+            held[number] = max(0, tokens, peak) + written.spare + int(g.history[number])
         return held
 
     def _uneven(self) -> list[int]:

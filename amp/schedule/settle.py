@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.contract import NodeType
 from amp.cycles import MAX_CYCLE, Cycle
 from amp.errors import InconsistentRates
 from amp.frozen import Edge, Frozen
@@ -55,19 +54,7 @@ def _is_clocked(node: Node) -> bool:
 
 
 def _settle_node(graph: Frozen, pace: Paces, node: Node) -> Node:
-    settled = node.with_edges(lambda number, _: _settle_edge(graph, pace, node, number))
-    counts = {edge.counts for edge in settled.edges}
-    if len(counts) > 1 and type(node.type).takes is not NodeType.takes:
-        raise InconsistentRates(
-            "a node that rearranges several streams reads all of them at one rate",
-            got=", ".join(
-                f"{graph.nodes[edge.source].name!r} {'in order' if not edge.counts else 'by the clock'}"
-                for edge in settled.edges
-            ),
-            where=str(node),
-            fix="put nodes.Gain between, and read that one by the clock",
-        )
-    return settled
+    return node.with_edges(lambda number, _: _settle_edge(graph, pace, node, number))
 
 
 def _settle_edge(graph: Frozen, pace: Paces, node: Node, at: int) -> Edge:

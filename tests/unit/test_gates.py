@@ -9,7 +9,8 @@ import pytest
 
 import amp
 from amp import nodes
-from amp.errors import BadGraph, BadValue, Deadlock, IllegalSchedule, InconsistentRates
+from amp.errors import BadGraph, BadValue, Deadlock, IllegalSchedule
+from amp.schedule import paces
 
 if TYPE_CHECKING:
     from bits import Array
@@ -108,11 +109,55 @@ def test_a_schedule_must_meet_its_gates() -> None:
         amp.compile(g, amp.IPLS(64, stages, plan.graph))
 
 
-def test_gates_join_one_rate() -> None:
+def test_a_gate_joins_any_rates() -> None:
+    """A firing waits for the tokens of its own time: token k // 3 of a slow contributor, tokens up
+    to 2 k + 1 of a fast one."""
     g = amp.Graph()
     x = g.input("x")
-    slow = g.add(nodes.Downsample(2), x)
-    g.gate("bar", [slow])
-    g.output("out", amp.edge(x, gate="bar"))
-    with pytest.raises(InconsistentRates):
+    slow = g.add(nodes.Downsample(3), amp.edge(x, delay=1))  # token j at clock 3 j + 3
+    fast = g.add(nodes.Hold(2), amp.edge(x, delay=4))  # tokens 2 j and 2 j + 1 at clock j + 4
+    g.gate("slow", [slow])
+    g.gate("fast", [fast])
+    g.gate("both", [slow, fast])
+    for name in ("slow", "fast", "both"):
+        g.output(name, amp.edge(x, gate=name))
+    g.output("each", amp.edge(x, gate=("slow", "fast")))
+    held = g.add(nodes.Downsample(3), amp.edge(x, gate="fast"))  # at a slow rate itself
+    g.output("held", g.add(nodes.Hold(3), held))
+    latency, out = heard(g)
+    assert latency == {"slow": 3, "fast": 4, "both": 4, "each": 4, "held": 6}
+    assert list(out["both"]) == [0] * 4 + [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_gate_between_broken_ratios_waits_for_its_share() -> None:
+    """Two tokens in three firings: before firing k there have to be ceil((k + 1) 2 / 3)."""
+    g = amp.Graph()
+    x = g.input("x")
+    two = g.add(nodes.Downsample(3), g.add(nodes.Hold(2), x), name="two")  # 2 in 3 frames
+    g.gate("bar", [amp.edge(two, initial=1)])
+    g.output("gated", amp.edge(x, gate="bar"))
+    pace = paces(g.freeze())
+    theirs = pace[g["two"].index]
+    need = [-(-(k + 1) * 2 // 3) - 2 for k in range(12)]  # the initial token is the first
+    late = max(theirs.clock(j) - k for k, j in enumerate(need) if j >= 0)
+    assert heard(g)[0] == {"gated": max(late, 0)} == {"gated": pace[g["gated"].index].start}
+
+
+def test_a_gate_of_another_rate_that_can_never_open_is_refused() -> None:
+    g = amp.Graph()
+    y = g.add(nodes.Gain(), amp.edge(g.input("x"), gate="bar"), name="behind")
+    slow = g.add(nodes.Downsample(2), y, name="slow")
+    g.gate("bar", [amp.edge(slow, initial=0)])
+    g.output("out", y)
+    with pytest.raises(Deadlock, match=r"'behind' -> 'slow'|'slow' -> 'behind'"):
         amp.compile(g)
+
+
+def test_nothing_but_gates_may_join_a_part() -> None:
+    """Such a part fires once a frame, and its tokens are waited for."""
+    g = amp.Graph()
+    x = g.input("x")
+    tick = g.add(nodes.Noise(1))
+    g.gate("bar", [amp.edge(tick, delay=2)])
+    g.output("out", g.add(nodes.Hold(2), g.add(nodes.Downsample(2), amp.edge(x, gate="bar"))))
+    assert heard(g)[0] == {"out": 3}

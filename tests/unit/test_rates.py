@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from amp.schedule import paces
 if TYPE_CHECKING:
     from bits import Array
 
+    from amp.contract import Trace
+    from amp.ir import Value
     from amp.stream import Stream
 
 
@@ -171,11 +173,216 @@ def test_reading_by_the_clock_closes_a_loop_only_with_a_delay() -> None:
     assert list(amp.compile(loop(2)).run(ramp(5))["out"][0, 0]) == [1, 2, 3.5, 5, 6.75]
 
 
-def test_what_cannot_be_read_by_the_clock_is_refused() -> None:
+def heard(g: amp.Graph, x: Array) -> Array:
+    """Output ``out`` without its latency, the same under every engine and from a file."""
+    want = amp.compile(g).run({"x": x.reshape(1, 1, -1)})
+    late = want.latency["out"]
+    for block in (1, 5, 64):
+        for made in (g, amp.graph_from_json(amp.graph_to_json(g))):
+            got = amp.compile(made, amp.plan(g, block)).run({"x": x.reshape(1, 1, -1)})
+            assert got.latency == want.latency
+            assert (got["out"] == want["out"]).all()
+    return want["out"][0, 0, late:]
+
+
+def test_by_the_clock_a_fast_node_reads_slow_tokens_again() -> None:
+    """Slow token j is of the 3 frames before clock 3 j + 3, and visible from 3 j + 2 + delay on."""
+    x = np.arange(20.0)
+    for delay in range(5):
+        g = amp.Graph()
+        fast = g.input("x")
+        slow = g.add(nodes.Downsample(3), fast)
+        g.output("out", g.add(nodes.Add(), 0.0 * fast, amp.edge(slow, delay=delay, default=-1.0)))
+        newest = (np.arange(20) - 2 - delay) // 3
+        assert (heard(g, x) == np.where(newest < 0, -1.0, 3.0 * newest)).all()
+
+
+def test_by_the_clock_a_slow_node_skips_fast_tokens() -> None:
+    """It fires at clock 4 j + 3, and never waits."""
+    x = np.arange(40.0)
+    for delay in (0, 2, 6):
+        g = amp.Graph()
+        fast = g.input("x")
+        slow = g.add(nodes.Downsample(4), fast * 0.0)
+        seen = g.add(nodes.Add(), slow, amp.edge(fast, delay=delay, initial=(7.0, 1), default=0.0))
+        g.output("out", g.add(nodes.Hold(4), seen))
+        newest = 4 * np.arange(10) + 3 - delay
+        want = np.where(newest < 0, 7.0, newest)
+        assert (heard(g, x)[::4] == want[: len(heard(g, x)[::4])]).all()
+
+
+def test_by_the_clock_bursts_and_ratios_give_the_newest_token() -> None:
+    """Three firings in two frames, a burst of three every two: by counting clocks."""
     g = amp.Graph()
-    slow = g.add(nodes.Hold(2), g.add(nodes.Downsample(2), g.input("x")))
-    g.output("out", amp.edge(slow, default=0.0))
-    with pytest.raises(InconsistentRates, match="one token a firing at both ends"):
-        amp.compile(g)
+    x = g.input("x")
+    fast = g.add(nodes.Hold(3), g.add(nodes.Downsample(2), x))
+    own = g.add(nodes.Gain(), fast, gain=0.0)
+    tokens = g.add(nodes.Add(), own, amp.edge(x, delay=1, default=-1.0))
+    g.output("out", g.add(nodes.Hold(2), g.add(nodes.Downsample(3), tokens)))
+    count = np.arange(30)
+    starts = (2 * 3 * count + 3) // 3  # of every third firing, which is kept
+    got = heard(g, np.arange(60.0))[::2]
+    assert (got == starts[: len(got)] - 1).all()
+
+
+def test_a_node_that_reads_again_reads_by_the_clock() -> None:
+    """The past of such an edge is what was visible, before that the default, and never silence."""
+    x = np.arange(1.0, 13.0)
+    g = amp.Graph()
+    dry = g.input("x")
+    pieces = g.add(nodes.Window(4, 1), amp.edge(dry, delay=1, default=-1.0))
+    g.output("out", g.add(nodes.MatrixMix([[1.0, 10.0, 100.0, 1000.0]]), pieces))
+    past = np.concatenate([[-1.0] * 4, x])
+    want = [past[k : k + 4] @ [1, 10, 100, 1000] for k in range(12)]
+    assert (heard(g, x) == want).all()
+    g = amp.Graph()  # a hop of 2, each piece the newest of what comes four times as often
+    dry = g.input("x")
+    late = amp.edge(dry, delay=1)
+    pieces = g.add(nodes.Window(3, 2), amp.edge(g.add(nodes.Hold(4), dry), default=0.0))
+    assert pieces.channels == 3
+    g.output("out", g.add(nodes.Add(), 0.0 * late, amp.edge(pieces, default=0.0)))
+    heard(g, x)
+
+
+def test_a_loop_by_the_clock_needs_a_delay_at_any_rates() -> None:
+    def loop(delay: int) -> amp.Graph:
+        g = amp.Graph()
+        back = g.feedback()
+        y = g.input("x") + 0.5 * amp.edge(back, delay=delay, default=0.0)
+        back.connect(g.add(nodes.Downsample(3), y))
+        g.output("out", y)
+        return g
+
+    with pytest.raises(Deadlock):
+        amp.compile(loop(0))
+    x = np.random.default_rng(5).normal(size=30)
+    for delay in (1, 2, 5):
+        want = x.copy()
+        for t in range(30):
+            newest = (t - 2 - delay) // 3
+            want[t] += 0.5 * want[3 * newest] if newest >= 0 else 0.0
+        np.testing.assert_allclose(heard(loop(delay), x), want, rtol=1e-15)
+
+
+def test_a_node_that_rearranges_takes_from_any_rates() -> None:
+    """Each channel as it comes, and the sign of a zero too."""
+    x = np.arange(24.0)
+    x[3::6] = -0.0
+    g = amp.Graph()
+    dry = g.input("x")
+    slow = g.add(nodes.Downsample(3), dry)
+    streams = [dry, amp.edge(slow, default=-0.0), amp.edge(g.add(nodes.Hold(2), dry), default=1.0)]
+    g.output("out", g.add(nodes.Concat(), *streams, amp.edge(dry, delay=1, default=2.0)))
+    index = (np.arange(24) - 2) // 3
+    want = [x, np.where(index < 0, -0.0, x[3 * np.maximum(index, 0)]), x, np.append(2.0, x[:-1])]
+    for plan in (None, amp.plan(g, 1), amp.plan(g, 7), amp.plan(g, 64)):
+        got = amp.compile(g, plan).run({"x": x.reshape(1, 1, -1)})["out"][0]
+        assert got.tobytes() == np.array(want).tobytes()
+
+
+def test_a_default_is_finite() -> None:
     with pytest.raises(BadNode, match="is finite"):
-        amp.edge(slow, default=float("nan"))
+        amp.edge(amp.Graph().input("x"), default=float("nan"))
+
+
+class Shuffle(amp.NodeType):
+    """Three in, three out, a token at a time or two: ``y`` is ``x`` scaled by 1 + its phase."""
+
+    inlets = (amp.Inlet("input"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return (2, 0, 1) if port == "input" else (1, 2, 0)
+
+    def forward(self, b: Trace, x: list[Value]) -> list[Value]:
+        gain = 1.0 + b.emit("to_float", b.phase())
+        return [x[0] * gain, x[1] * gain]
+
+
+def test_cyclo_static_rates_move_their_tokens_phase_by_phase() -> None:
+    """Phase 0 takes two and writes the first, phase 1 writes both again, phase 2 takes one."""
+    g = amp.Graph()
+    g.output("out", g.add(Shuffle(), g.input("x")))
+    x = np.arange(1.0, 31.0)
+    groups = x.reshape(-1, 3)
+    want = np.stack([groups[:, 0], 2 * groups[:, 0], 2 * groups[:, 1]], axis=1).ravel()
+    got = heard(g, x)
+    assert (got == want[: len(got)]).all()
+    assert amp.compile(g).latency["out"] == 1  # token 1 is there at clock 1, for firing 0
+
+
+def test_a_cycle_through_phases_needs_no_tokens() -> None:
+    """Every odd token is made of the even one before it: y[2k] = x[2k], y[2k + 1] = y[2k] / 2."""
+    g = amp.Graph()
+    back = g.feedback()
+    even, _ = g.add(nodes.Distributor(), g.input("x"))
+    y = g.add(nodes.Commutator(), even, 0.5 * g.add(nodes.Distributor(), back)[0])
+    back.connect(y)
+    g.output("out", y)
+    x = np.arange(20.0)
+    got = heard(g, x)
+    want = np.stack([x[::2], x[::2] / 2], axis=1).ravel()
+    assert (got == want[: len(got)]).all()
+    g = amp.Graph()  # but not of the odd one, which is itself
+    back = g.feedback()
+    even, _ = g.add(nodes.Distributor(), g.input("x"))
+    y = g.add(nodes.Commutator(), even, 0.5 * g.add(nodes.Distributor(), back)[1])
+    back.connect(y)
+    g.output("out", y)
+    with pytest.raises(Deadlock):
+        amp.compile(g)
+
+
+def test_inconsistent_cycles_say_their_counts() -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    even, _ = g.add(nodes.Distributor(), x, name="deal")
+    g.output("out", g.add(nodes.Add(), x, even, name="sum"))
+    with pytest.raises(InconsistentRates) as caught:
+        amp.compile(g)
+    text = str(caught.value)
+    assert "cycles of 2 firings of 'deal' x (1 + 0) = firings of 'sum' x 1" in text
+    assert "1/2 x (1 + 0) = 1/2 tokens per frame written, and 1 x 1 = 1 read" in text
+
+
+@pytest.mark.parametrize(
+    "rate, words",
+    [
+        (-1, "is a whole number of tokens"),
+        (0, "moves a token in some firing"),
+        ((), "moves a token in some firing"),
+        ((0, 0), "moves a token in some firing"),
+        ((1, -1), "is a whole number of tokens"),
+        ((1, 1.5), "is a whole number of tokens"),
+        ("two", "is a whole number of tokens"),
+        ((1, 0, 1, 0), "have one cycle, or an even part of it"),
+    ],
+)
+def test_rates_that_are_none_are_refused(rate: object, words: str) -> None:
+    class Odd(amp.NodeType):
+        inlets = (amp.Inlet("input"),)
+
+        def rate(self, port: str) -> Any:
+            return rate if port == "input" else (1, 1, 0)
+
+        def forward(self, b: Trace, x: Any) -> Any:
+            return x
+
+    g = amp.Graph()
+    with pytest.raises(BadNode, match=words) as caught:
+        g.add(Odd(), g.input("x"))
+    assert __file__ in str(caught.value)
+
+
+def test_a_joint_cycle_has_a_bound() -> None:
+    def graph(slow: int, fast: int) -> amp.Graph:
+        g = amp.Graph()
+        x = g.input("x")
+        low = g.add(nodes.Downsample(slow), x)
+        high = g.add(nodes.Hold(fast), x)
+        read = g.add(nodes.Add(), high, amp.edge(low, default=0.0))
+        g.output("out", g.add(nodes.Downsample(fast), read))
+        return g
+
+    amp.compile(graph(10_007, 3))
+    with pytest.raises(InconsistentRates, match="within 1048576 firings"):
+        amp.compile(graph(65_521, 64))
