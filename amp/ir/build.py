@@ -319,6 +319,20 @@ class Builder:
         """``x`` where ``condition`` holds, else ``y``."""
         return self.emit("select", condition, x, y)
 
+    def to_turn(self, x: Value | float, per: float) -> Value:
+        """``x / per`` cycles as a turn, to the nearest 2^-64; ``x`` lies within 2^18 ``per``."""
+        if not per > 0:
+            raise BadIR("a turn is so many per a positive number", got=repr(per))
+        return self.emit("to_turn", x, per)
+
+    def tadd(self, x: Value, y: Value) -> Value:
+        """Sum of turns, exactly; whole cycles drop out."""
+        return self.emit("tadd", x, y)
+
+    def from_turn(self, x: Value) -> Value:
+        """Turn as a number in [-1/2, 1/2), rounded down to a multiple of 2^-52."""
+        return self.emit("from_turn", x)
+
     def tree_sum(self, terms: Iterable[Value]) -> Value:
         """Sum in amp's canonical order, see ``docs/decisions/0003-canonical-sums.md``.
 

@@ -90,7 +90,7 @@ class Values:
                 return self.readers[port](b, plane)
             case "param" | "iparam":
                 return self._param(b, attribute, F64 if value.op == "param" else I64)
-            case "state" | "istate":
+            case "state" | "istate" | "tstate":
                 return states[attribute]
             case "clock":
                 clock = fn.splat(b, fn.k)
@@ -149,6 +149,25 @@ def _compare(sign: str) -> Callable[..., ir.Value]:
     return lambda _, b, x, y: b.fcmp_ordered(sign, x, y)
 
 
+def _to_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, per: ir.Value) -> ir.Value:
+    """A number that is added to 1.5 * 2^n is rounded to a multiple of 2^(n - 52), and its low bits
+    say which. So first to multiples of 2^-32; then, to 2^-64, what remains of the division."""
+    coarse, fine = (e.constant(F64, 1.5 * 2.0**n) for n in (20, -12))
+    reciprocal = b.fdiv(e.constant(F64, 1.0), per)
+    high = e.intrinsic(b, "fma", F64, x, reciprocal, coarse)
+    rest = e.intrinsic(b, "fma", F64, b.fsub(coarse, high), per, x)
+    low = e.intrinsic(b, "fma", F64, rest, reciprocal, fine)
+    many, few, none = (b.bitcast(n, e.vector(I64)) for n in (high, low, fine))
+    return b.add(b.shl(many, e.constant(I64, 32)), b.sub(few, none))
+
+
+def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The upper 52 bits become the fraction of a number in [1, 2), half a turn ahead."""
+    fraction = b.lshr(x, e.constant(I64, 12))
+    number = b.xor(fraction, b.bitcast(e.constant(F64, 1.5), e.vector(I64)))
+    return b.fsub(b.bitcast(number, e.vector(F64)), e.constant(F64, 1.5))
+
+
 PURE: dict[str, Callable[..., ir.Value]] = {
     "add": lambda e, b, x, y: b.fadd(x, y),
     "sub": lambda e, b, x, y: b.fsub(x, y),
@@ -181,5 +200,8 @@ PURE: dict[str, Callable[..., ir.Value]] = {
     "to_float": lambda e, b, x: b.sitofp(x, e.vector(F64)),
     "bits": lambda e, b, x: b.bitcast(x, e.vector(I64)),
     "from_bits": lambda e, b, x: b.bitcast(x, e.vector(F64)),
+    "to_turn": _to_turn,
+    "tadd": lambda e, b, x, y: b.add(x, y),
+    "from_turn": _from_turn,
 }
 """Operations that become instructions; what reads memory is emitted by `Values` itself."""

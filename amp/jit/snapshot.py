@@ -74,7 +74,7 @@ def _states(
     """Each node's state in ``call``: its memory, the index of its lanes, and their channels."""
     memory = call.states()
     for i, slot in enumerate(call.call.code.kernel.states):
-        view = memory[:, i].view(np.int64 if slot.type == "i64" else np.float64)
+        view = memory[:, i].view(np.float64 if slot.type == "f64" else np.int64)
         for node, name, lanes, channel in _members(bound, call, slot.name):
             yield node, name, view, np.divmod(lanes, call.call.width), channel
 

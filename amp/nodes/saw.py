@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, held_turns, reference_step, smooth_wrap
+from amp.nodes._oscillator import (
+    check_phase,
+    frames_per_turn,
+    half_ahead,
+    reference_step,
+    running_phase,
+    smooth_wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +64,9 @@ class Saw(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value) -> Value:
-        step, period = held_turns(b, frequency)
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, step))
-        return smooth_wrap(b, p + (p - 1.0), p, period, self.points)
+        phase, frequency = running_phase(b, frequency)
+        half = half_ahead(b, phase)
+        return smooth_wrap(b, half + half, half, frames_per_turn(b, frequency), self.points)
 
     def reference(
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, turns_per_frame
+from amp.nodes._oscillator import check_phase, running_phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +66,12 @@ class Sine(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value, modulation: Value | None) -> Value:
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, turns_per_frame(b, frequency)))
+        phase, _ = running_phase(b, frequency)
+        p = b.from_turn(phase)
         if modulation is not None:
             p = p + modulation
-            p = p - b.floor(p)
-        q = 0.5 - p  # sin(2 pi p) = sin(2 pi q), q in [-1/2, 1/2]
-        u = b.max(b.min(q, 0.5 - q), -0.5 - q)
+            p = p - b.floor(p + 0.5)
+        u = b.max(b.min(p, 0.5 - p), -0.5 - p)
         square = u * u
         total = b.const(COEFFICIENTS[-1])
         for coefficient in COEFFICIENTS[-2::-1]:

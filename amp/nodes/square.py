@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, held_turns, reference_step, smooth_wrap
+from amp.nodes._oscillator import (
+    check_phase,
+    frames_per_turn,
+    half_ahead,
+    reference_step,
+    running_phase,
+    smooth_wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,15 +66,14 @@ class Square(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value, width: Value) -> Value:
-        step, period = held_turns(b, frequency)
-        width = b.clip(width, 0.0, 1.0)
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, step))
-        q = p - width
-        q = q - b.floor(q)
-        base = b.fma(2.0, (q - p) + width, -1.0)
-        up = smooth_wrap(b, base, p, period, self.points, falls=False)
-        return smooth_wrap(b, up, q, period, self.points)
+        phase, frequency = running_phase(b, frequency)
+        period = frames_per_turn(b, frequency)
+        half = half_ahead(b, phase)
+        later = half - b.clip(width, 0.0, 1.0)
+        high = later < -0.5
+        base = b.select(high, 1.0, -1.0)
+        up = smooth_wrap(b, base, half, period, self.points, falls=False)
+        return smooth_wrap(b, up, b.select(high, later + 1.0, later), period, self.points)
 
     def reference(
         self,
