@@ -52,7 +52,7 @@ def turns(cycles: Array) -> Array:
 
 def to_turn(x: Array, per: Array) -> Array:
     """Nearest multiple of 2^-64 to ``x / per``, in two roundings: to 2^-32, then of the remainder."""
-    coarse, fine = 1.5 * 2.0**20, np.float64(1.5 * 2.0**-12)
+    coarse, fine = np.array(1.5 * 2.0**20), np.array(1.5 * 2.0**-12)
     high = fma(x, 1.0 / per, coarse)
     low = fma(fma(coarse - high, per, x), 1.0 / per, fine)
     return (high.view(np.int64) << 32) + (low.view(np.int64) - fine.view(np.int64))
