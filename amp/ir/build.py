@@ -329,9 +329,12 @@ class Builder:
         """Sum of turns, exactly; whole cycles drop out."""
         return self.emit("tadd", x, y)
 
-    def from_turn(self, x: Value) -> Value:
-        """Turn as a number in [-1/2, 1/2), rounded down to a multiple of 2^-52."""
-        return self.emit("from_turn", x)
+    def from_turn(self, x: Value, scale: Value | float = 1.0) -> Value:
+        """``scale`` times a turn, which is in [-1/2, 1/2) and rounded down to a multiple of 2^-52.
+
+        Exact if ``scale`` is a power of two, else within 2^-52 ``scale``.
+        """
+        return self.emit("from_turn", x, scale)
 
     def tree_sum(self, terms: Iterable[Value]) -> Value:
         """Sum in amp's canonical order, see ``docs/decisions/0003-canonical-sums.md``.

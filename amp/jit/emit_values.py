@@ -149,23 +149,30 @@ def _compare(sign: str) -> Callable[..., ir.Value]:
     return lambda _, b, x, y: b.fcmp_ordered(sign, x, y)
 
 
+_COARSE = 1.5 * 2.0**20 + (-0x3F380000 % 2**32) * 2.0**-32
+"""0x3F38 are the first bits of 1.5 * 2^-12; the others are 0."""
+
+
 def _to_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, per: ir.Value) -> ir.Value:
-    """A number that is added to 1.5 * 2^n is rounded to a multiple of 2^(n - 52), and its low bits
-    say which. So first to multiples of 2^-32; then, to 2^-64, what remains of the division."""
-    coarse, fine = (e.constant(F64, 1.5 * 2.0**n) for n in (20, -12))
+    """What is added to a number near 1.5 * 2^n is rounded to a multiple of 2^(n - 52), and the low
+    bits of the sum say which. So first to 2^-32, in the upper half of a turn; then what remains of
+    the division, to 2^-64. What the number of the second step adds, that of the first takes away.
+    """
+    coarse, fine = e.constant(F64, _COARSE), e.constant(F64, 1.5 * 2.0**-12)
     reciprocal = b.fdiv(e.constant(F64, 1.0), per)
     high = e.intrinsic(b, "fma", F64, x, reciprocal, coarse)
     rest = e.intrinsic(b, "fma", F64, b.fsub(coarse, high), per, x)
     low = e.intrinsic(b, "fma", F64, rest, reciprocal, fine)
-    many, few, none = (b.bitcast(n, e.vector(I64)) for n in (high, low, fine))
-    return b.add(b.shl(many, e.constant(I64, 32)), b.sub(few, none))
+    upper, lower = (b.bitcast(n, e.vector(I64)) for n in (high, low))
+    return b.add(b.shl(upper, e.constant(I64, 32)), lower)
 
 
-def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The upper 52 bits become the fraction of a number in [1, 2), half a turn ahead."""
+def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value) -> ir.Value:
+    """The upper 52 bits become the fraction of a number in [1, 2), which is 1.5 more than the turn."""
     fraction = b.lshr(x, e.constant(I64, 12))
     number = b.xor(fraction, b.bitcast(e.constant(F64, 1.5), e.vector(I64)))
-    return b.fsub(b.bitcast(number, e.vector(F64)), e.constant(F64, 1.5))
+    less = b.fmul(scale, e.constant(F64, -1.5))
+    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), scale, less)
 
 
 PURE: dict[str, Callable[..., ir.Value]] = {

@@ -65,20 +65,19 @@ def frames_per_turn(b: Trace, frequency: Value) -> Value:
 
 
 def half_ahead(b: Trace, phase: Value) -> Value:
-    """``phase - 1/2``, in [-1/2, 1/2): the phase wraps at the ends of this range."""
-    return b.from_turn(b.tadd(phase, b.to_turn(b.const(0.5), 1.0)))
+    """The turn ``phase - 1/2``: as a number, it is at its ends where the phase wraps."""
+    return b.tadd(phase, b.to_turn(b.const(0.5), 1.0))
 
 
 def smooth_wrap(
-    b: Trace, base: Value, half: Value, period: Value, points: int, *, falls: bool = True
+    b: Trace, base: Value, x: Value, period: Value, points: int, *, falls: bool = True
 ) -> Value:
-    """``base`` plus the residual of its step by 2 (down if it ``falls``) where a phase wraps, of
-    which ``half`` is half a turn less, in [-1/2, 1/2].
+    """``base`` plus the residual of its step by 2 (down if it ``falls``) where a phase wraps, that is
+    where ``x``, frames since half a turn, is at ``period / 2`` either way.
 
-    The residual is odd in ``half``. With 2 points edges do not meet, and one square serves both
-    ends: of how far ``half`` lies in the last frame before an end, with its sign.
+    The residual is odd in ``x``. With 2 points edges do not meet, and one square serves both: of how
+    far ``x`` lies in the last frame before an edge or the first one after, with its sign.
     """
-    x = half * period
     if points == 2:
         inner = b.fma(period, 0.5, -1.0)
         near = x - b.clip(x, -inner, inner)

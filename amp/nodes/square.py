@@ -68,12 +68,13 @@ class Square(NodeType):
     def forward(self, b: Trace, frequency: Value, width: Value) -> Value:
         phase, frequency = running_phase(b, frequency)
         period = frames_per_turn(b, frequency)
-        half = half_ahead(b, phase)
+        half = b.from_turn(half_ahead(b, phase))
         later = half - b.clip(width, 0.0, 1.0)
         high = later < -0.5
         base = b.select(high, 1.0, -1.0)
-        up = smooth_wrap(b, base, half, period, self.points, falls=False)
-        return smooth_wrap(b, up, b.select(high, later + 1.0, later), period, self.points)
+        up = smooth_wrap(b, base, half * period, period, self.points, falls=False)
+        x = b.select(high, later + 1.0, later) * period
+        return smooth_wrap(b, up, x, period, self.points)
 
     def reference(
         self,

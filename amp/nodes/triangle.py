@@ -62,7 +62,7 @@ class Triangle(NodeType):
     def forward(self, b: Trace, frequency: Value) -> Value:
         phase, frequency = running_phase(b, frequency)
         period = frames_per_turn(b, frequency)
-        far = abs(half_ahead(b, phase))
+        far = abs(b.from_turn(half_ahead(b, phase)))
         x, reach = far * period, 0.5 * self.points
         low = b.fma(period, -0.5, reach)
         bend = ramp_residual(b, low + x, self.points) - ramp_residual(b, reach - x, self.points)

@@ -76,7 +76,7 @@ def operands(name: str) -> Iterator[Array]:
                 edge = INTEGERS
             pool = np.concatenate([some, RNG.choice(np.array(edge, np.int64), count // 2)])
             pools.append(pool.view(np.float64))
-        elif name == "to_turn" and pools:  # so many per a positive number, of a wide range
+        elif name == "to_turn" and pools:  # per a positive number
             pools.append(10.0 ** RNG.uniform(-3, 6, count))
             pools[0] *= pools[1]
         elif kind == "turn" or name == "to_turn":
@@ -112,7 +112,9 @@ def expected(name: str, inlets: list[Array]) -> Array:
     if spec.result == "i1":
         return np.where(result, 1.0, 0.0)
     if spec.result == "turn":
-        return np.asarray(MEANING["from_turn"](result), np.float64)
+        return np.asarray(
+            MEANING["from_turn"](result, np.ones_like(result, np.float64)), np.float64
+        )
     if spec.result == "i64":
         return np.asarray(result, np.int64).view(np.float64)
     return np.asarray(result, np.float64)
