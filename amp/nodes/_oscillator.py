@@ -75,19 +75,18 @@ def smooth_wrap(
     """``base`` plus the residual of its step by 2 (down if it ``falls``) where a phase wraps, that is
     where ``x``, frames since half a turn, is at ``period / 2`` either way.
 
-    The residual is odd in ``x``. With 2 points edges do not meet, and one square serves both: of how
-    far ``x`` lies in the last frame before an edge or the first one after, with its sign.
+    The residual is odd in ``x``. Edges are 2 frames apart or more, so what lies within a frame of
+    an edge (``near``, with the sign of ``x``) is near one edge only.
     """
+    inner = b.fma(period, 0.5, -1.0)
+    near = x - b.clip(x, -inner, inner)
     if points == 2:
-        inner = b.fma(period, 0.5, -1.0)
-        near = x - b.clip(x, -inner, inner)
         return b.fma(-abs(near) if falls else abs(near), near, base)
-    outer = b.fma(period, -0.5, 2.0)
+    outer = 1.0 - inner
     u, v = b.max(outer + x, 0.0), b.max(outer - x, 0.0)
-    u1, v1 = b.max(u - 1.0, 0.0), b.max(v - 1.0, 0.0)
-    u, v, u1, v1 = u * u, v * v, u1 * u1, v1 * v1
-    inner = b.fma(v1, v1, -(u1 * u1))
-    total = b.fma(u, u, b.fma(-v, v, 4.0 * inner))
+    u, v = u * u, v * v
+    inmost = (-4.0 * (near * near)) * (abs(near) * near)
+    total = b.fma(u, u, b.fma(-v, v, inmost))
     return b.fma(total, -1 / 12 if falls else 1 / 12, base)
 
 
