@@ -320,7 +320,10 @@ class Builder:
         return self.emit("select", condition, x, y)
 
     def to_turn(self, x: Value | float, per: float) -> Value:
-        """``x / per`` cycles as a turn, to the nearest 2^-64; ``x`` lies within 2^18 ``per``."""
+        """``x / per`` cycles as a turn, to the nearest 2^-64.
+
+        It means nothing beyond 2^18 cycles or of NaN: hold ``x`` first (`clip`).
+        """
         if not per > 0:
             raise BadIR("a turn is so many per a positive number", got=repr(per))
         return self.emit("to_turn", x, per)

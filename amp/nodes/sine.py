@@ -36,13 +36,15 @@ class Sine(NodeType):
         y = sin(2 pi (p + modulation));   p <- p + frequency / sample_rate, wrapped to [0, 1)
 
     The sine is a polynomial of degree 15 in turns, folded to a quarter turn, and within 1e-15 of
-    the exact sine of the phase.
+    the exact sine of the phase, of which it sees 52 bits. The phase itself is exact: after a day at
+    48 kHz it is off by less than 1.2e-10 turns.
 
     Source: folding and interpolation, J.-M. Muller, "Elementary Functions", 3rd ed., chapters 3,
     11.
 
-    Inlets: ``frequency`` [Hz], any sign, at audio rate if a stream; ``modulation`` [turns], added
-    to the phase and not kept (phase modulation), absent unless given.
+    Inlets: ``frequency`` [Hz], any sign, at audio rate if a stream; held within half the sample
+    rate, where NaN counts as the lowest. ``modulation`` [turns], added to the phase and not kept
+    (phase modulation), absent unless given.
 
     Parameters
     ----------
