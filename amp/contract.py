@@ -443,6 +443,10 @@ class Trace(Builder):
         """The same for 64-bit integers."""
         return self._state("istate", name, initial)
 
+    def tstate(self, name: str, initial: float | str = 0.0) -> Value:
+        """The same for turns; ``initial`` is in cycles."""
+        return self._state("tstate", name, initial)
+
     def _state(self, op: str, name: str, initial: float | str) -> Value:
         full = f"{self._scope}.{name}"
         value = self.emit(op, attribute=full)

@@ -7,6 +7,7 @@ says; the elementary functions are NumPy's.
 from __future__ import annotations
 
 import ctypes
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,25 @@ def to_int(x: Array) -> Array:
 
 def _shift(direction: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     return lambda x, n: direction(x.view(np.uint64), n.view(np.uint64)).view(np.int64)
+
+
+def turns(cycles: Array) -> Array:
+    """Multiples of 2^-64 nearest to numbers of cycles, modulo 1, by exact arithmetic."""
+    exact = [round(Fraction(float(x)) * 2**64) for x in cycles]
+    return np.array([(n + 2**63) % 2**64 - 2**63 for n in exact], np.int64)
+
+
+def to_turn(x: Array, per: Array) -> Array:
+    """Nearest multiple of 2^-64 to ``x / per``, in two roundings: to 2^-32, then of the remainder."""
+    coarse, fine = np.array(1.5 * 2.0**20), np.array(1.5 * 2.0**-12)
+    high = fma(x, 1.0 / per, coarse)
+    low = fma(fma(coarse - high, per, x), 1.0 / per, fine)
+    return (high.view(np.int64) << 32) + (low.view(np.int64) - fine.view(np.int64))
+
+
+def from_turn(n: Array, scale: Array) -> Array:
+    """Upper 52 bits of 64, signed, in units of 2^-52, times ``scale``."""
+    return fma(1.5 + np.ldexp((n >> 12).astype(np.float64), -52), scale, -1.5 * scale)
 
 
 MEANING: dict[str, Callable[..., Any]] = {
@@ -83,10 +103,13 @@ MEANING: dict[str, Callable[..., Any]] = {
     "to_float": lambda n: n.astype(np.float64),
     "bits": lambda x: x.view(np.int64),
     "from_bits": lambda n: n.view(np.float64),
+    "to_turn": to_turn,
+    "tadd": np.add,
+    "from_turn": from_turn,
 }
 """Every operation whose result depends on its operands alone."""
 
-_DTYPE = {"f64": np.float64, "i64": np.int64, "i1": np.bool_}
+_DTYPE = {"f64": np.float64, "i64": np.int64, "i1": np.bool_, "turn": np.int64}
 
 
 def evaluate(
@@ -197,6 +220,7 @@ def interpret(
         "iparam": params.__getitem__,
         "state": now.__getitem__,
         "istate": now.__getitem__,
+        "tstate": now.__getitem__,
         "line": write,
         "tap": tap,
     }

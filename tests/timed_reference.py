@@ -28,7 +28,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from interpret import Array, evaluate
+from interpret import Array, evaluate, turns
 
 from amp.contract import Param, Trace
 from amp.graph import Edge
@@ -317,6 +317,9 @@ class Process:
             name: self._lanes(self._slot(start) if isinstance(start, str) else start)
             for name, start in trace.inits.items()
         }
+        for name, value in trace.states.items():
+            if value.type == "turn":
+                self.state[name] = turns(self.state[name])
         self.past: dict[str, list[Array]] = {name: [] for name in trace.line_lengths}
         self.clock = 0
         values = self.kernel.values
@@ -331,6 +334,7 @@ class Process:
             "inlet": lambda place: planes[place[0]],
             "state": self.state.__getitem__,
             "istate": self.state.__getitem__,
+            "tstate": self.state.__getitem__,
             "line": self._write,
             "tap": _tap,
             "clock": lambda _: self.clock,

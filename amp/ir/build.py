@@ -320,6 +320,26 @@ class Builder:
         """``x`` where ``condition`` holds, else ``y``."""
         return self.emit("select", condition, x, y)
 
+    def to_turn(self, x: Value | float, per: float) -> Value:
+        """``x / per`` cycles as a turn, to the nearest 2^-64.
+
+        It means nothing beyond 2^18 cycles or of NaN: hold ``x`` first (`clip`).
+        """
+        if not per > 0:
+            raise BadIR("a turn is so many per a positive number", got=repr(per))
+        return self.emit("to_turn", x, per)
+
+    def tadd(self, x: Value, y: Value) -> Value:
+        """Sum of turns, exactly; whole cycles drop out."""
+        return self.emit("tadd", x, y)
+
+    def from_turn(self, x: Value, scale: Value | float = 1.0) -> Value:
+        """``scale`` times a turn, which is in [-1/2, 1/2) and rounded down to a multiple of 2^-52.
+
+        Exact if ``scale`` is a power of two, else within 2^-52 ``scale``.
+        """
+        return self.emit("from_turn", x, scale)
+
     def tree_sum(self, terms: Iterable[Value]) -> Value:
         """Sum in amp's canonical order, see ``docs/decisions/0003-canonical-sums.md``.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["f64", "i64", "i1", "line"]
+Type = Literal["f64", "i64", "i1", "turn", "line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,23 @@ INTEGER = {
     "bits": Op(("f64",), "i64"),
     "from_bits": Op(("i64",), "f64"),
 }
+TURNS = {  # a turn is a fraction of a cycle in 64 bits; whole cycles do not count
+    "to_turn": Op(("f64", "f64"), "turn"),  # a / b to the nearest, b > 0, |a / b| <= 2^18
+    "tadd": Op(("turn", "turn"), "turn"),
+    "from_turn": Op(("turn", "f64"), "f64"),  # a b, where a lies in [-1/2, 1/2), cut to 52 bits
+}
 ACCESS = {
     "inlet": Op((), "f64", "port"),  # the current token of an inlet port's plane
     "param": Op((), "f64", "name"),  # one value per lane, constant in a block
     "iparam": Op((), "i64", "name"),
     "state": Op((), "f64", "name"),  # value left by the previous frame
     "istate": Op((), "i64", "name"),
+    "tstate": Op((), "turn", "name"),
     "clock": Op((), "i64"),  # firing index, the same in every lane
     "line": Op(("f64",), "line", "name"),  # write this frame's value into a delay line
     "tap": Op(("line", "i64"), "f64"),  # read it back n >= 0 frames later
 }
-OPS: dict[str, Op] = {**ARITHMETIC, **ELEMENTARY, **LOGIC, **INTEGER, **ACCESS}
+OPS: dict[str, Op] = {**ARITHMETIC, **ELEMENTARY, **LOGIC, **INTEGER, **TURNS, **ACCESS}
 
-FRAME_SOURCES = frozenset({"inlet", "state", "istate", "clock", "line"})
+FRAME_SOURCES = frozenset({"inlet", "state", "istate", "tstate", "clock", "line"})
 """Operations whose result changes from frame to frame by itself."""

@@ -35,8 +35,8 @@ def verify(kernel: Kernel) -> Kernel:
     for slot, value in zip(kernel.states, kernel.nexts, strict=True):
         if value.type != slot.type:
             raise BadIR(f"next of state {slot.name} is {slot.type}", got=repr(value))
-    if any(kind not in {"f64", "i64"} for kind in types):
-        raise BadIR("a state is f64 or i64", got=str(types))
+    if any(kind not in {"f64", "i64", "turn"} for kind in types):
+        raise BadIR("a state is f64, i64 or turn", got=str(types))
     return kernel
 
 
@@ -47,6 +47,7 @@ def _verify_values(kernel: Kernel) -> None:
         "iparam": {name for name, kind in kernel.params if kind == "i64"},
         "state": {slot.name for slot in kernel.states if slot.type == "f64"},
         "istate": {slot.name for slot in kernel.states if slot.type == "i64"},
+        "tstate": {slot.name for slot in kernel.states if slot.type == "turn"},
         "line": set(kernel.lines),
     }
     for value in kernel.values:

@@ -249,10 +249,8 @@ class Bound:
                     name = f"{scope}.{initial}"
                     values = slot_values(bound.call, name, self.batch, self.params)
                     _fill_lanes(states[:, i], values, slot.type)
-                elif slot.type == "i64":
-                    states.view(np.int64)[:, i] = initial
                 else:
-                    states[:, i] = initial
+                    _fill_lanes(states[:, i], np.array([initial]), slot.type)
             bound.words[w.FIRED] = 0
         for ring in self.rings:
             for lanes, tokens in ring.ring.initial:
@@ -416,7 +414,15 @@ class BorderPort:
 
 def _fill_lanes(view: NDArray[np.float64], values: NDArray[Any], kind: str) -> None:
     """Write one number per lane into (tiles, width), the last one into the padding."""
-    target = view.view(np.int64) if kind == "i64" else view
+    target = view if kind == "f64" else view.view(np.int64)
+    if kind == "turn":
+        values = _turns(values)
     padded = np.full(view.size, values[-1], values.dtype)
     padded[: len(values)] = values
     target[:] = padded.reshape(view.shape)
+
+
+def _turns(cycles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Multiples of 2^-64 nearest to numbers of cycles, without the whole ones."""
+    nearest = np.rint((cycles - np.rint(cycles)) * 2.0**64)
+    return np.where(nearest < 2.0**63, nearest, -(2.0**63)).astype(np.int64)

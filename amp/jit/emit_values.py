@@ -90,7 +90,7 @@ class Values:
                 return self.readers[port](b, plane)
             case "param" | "iparam":
                 return self._param(b, attribute, F64 if value.op == "param" else I64)
-            case "state" | "istate":
+            case "state" | "istate" | "tstate":
                 return states[attribute]
             case "clock":
                 clock = fn.splat(b, fn.k)
@@ -149,6 +149,32 @@ def _compare(sign: str) -> Callable[..., ir.Value]:
     return lambda _, b, x, y: b.fcmp_ordered(sign, x, y)
 
 
+_COARSE = 1.5 * 2.0**20 + (-0x3F380000 % 2**32) * 2.0**-32
+"""0x3F38 are the first bits of 1.5 * 2^-12; the others are 0."""
+
+
+def _to_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, per: ir.Value) -> ir.Value:
+    """What is added to a number near 1.5 * 2^n is rounded to a multiple of 2^(n - 52), and the low
+    bits of the sum say which. So first to 2^-32, in the upper half of a turn; then what remains of
+    the division, to 2^-64. What the number of the second step adds, that of the first takes away.
+    """
+    coarse, fine = e.constant(F64, _COARSE), e.constant(F64, 1.5 * 2.0**-12)
+    reciprocal = b.fdiv(e.constant(F64, 1.0), per)
+    high = e.intrinsic(b, "fma", F64, x, reciprocal, coarse)
+    rest = e.intrinsic(b, "fma", F64, b.fsub(coarse, high), per, x)
+    low = e.intrinsic(b, "fma", F64, rest, reciprocal, fine)
+    upper, lower = (b.bitcast(n, e.vector(I64)) for n in (high, low))
+    return b.add(b.shl(upper, e.constant(I64, 32)), lower)
+
+
+def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value) -> ir.Value:
+    """The upper 52 bits become the fraction of a number in [1, 2), which is 1.5 more than the turn."""
+    fraction = b.lshr(x, e.constant(I64, 12))
+    number = b.xor(fraction, b.bitcast(e.constant(F64, 1.5), e.vector(I64)))
+    less = b.fmul(scale, e.constant(F64, -1.5))
+    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), scale, less)
+
+
 PURE: dict[str, Callable[..., ir.Value]] = {
     "add": lambda e, b, x, y: b.fadd(x, y),
     "sub": lambda e, b, x, y: b.fsub(x, y),
@@ -181,5 +207,8 @@ PURE: dict[str, Callable[..., ir.Value]] = {
     "to_float": lambda e, b, x: b.sitofp(x, e.vector(F64)),
     "bits": lambda e, b, x: b.bitcast(x, e.vector(I64)),
     "from_bits": lambda e, b, x: b.bitcast(x, e.vector(F64)),
+    "to_turn": _to_turn,
+    "tadd": lambda e, b, x, y: b.add(x, y),
+    "from_turn": _from_turn,
 }
 """Operations that become instructions; what reads memory is emitted by `Values` itself."""

@@ -175,7 +175,7 @@ def _walk(
     floats = bound.arena.view(0, (bound.arena.size // 8,))
     integers = floats.view(np.int64)
     for (node, name), row in places.states.items():
-        yield "nodes", node, name, integers if row.kind == "i64" else floats, row.first
+        yield "nodes", node, name, floats if row.kind == "f64" else integers, row.first
     for (node, name), line in places.lines.items():
         fired = int(counts.rows[line.node, FIRED])
         yield "lines", node, name, floats, line.row.words(fired - line.length, fired)

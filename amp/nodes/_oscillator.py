@@ -45,56 +45,59 @@ def check_phase(node: NodeType, name: str = "phase") -> None:
         vars(node)[name] = float(given)
 
 
-def turns_per_frame(b: Trace, frequency: Value) -> Value:
-    """``frequency / sample_rate`` rounded correctly, without a division per frame.
+def running_phase(b: Trace, frequency: Value) -> tuple[Value, Value]:
+    """The phase as a turn, which moves on by ``frequency / sample_rate``, and the frequency [Hz].
 
-    A quotient off by at most one unit in the last place is corrected by its remainder: P.
-    Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990.
+    The frequency is held within half the sample rate (NaN becomes the lowest). A frame's step is off
+    by at most 2^-65 turns and adding steps is exact: after a day at 48 kHz the phase of a constant
+    frequency is off by less than 1.2e-10 turns.
     """
-    reciprocal = 1.0 / b.sample_rate
-    quotient = frequency * reciprocal
-    return b.fma(b.fma(quotient, -b.sample_rate, frequency), reciprocal, quotient)
-
-
-def held_turns(b: Trace, frequency: Value) -> tuple[Value, Value]:
-    """Turns per frame, held within half a turn either way, and frames per turn (positive)."""
     half = 0.5 * b.sample_rate
-    step = turns_per_frame(b, b.clip(frequency, -half, half))
-    return step, 1.0 / b.max(abs(step), SLOWEST)
+    held = b.clip(frequency, -half, half)
+    phase = b.tstate("phase", "phase")
+    b.next("phase", b.tadd(phase, b.to_turn(held, b.sample_rate)))
+    return phase, held
 
 
-def advance(b: Trace, phase: Value, step: Value) -> Value:
-    """Phase one frame later, in [0, 1)."""
-    moved = phase + step
-    return moved - b.floor(moved)
+def frames_per_turn(b: Trace, frequency: Value) -> Value:
+    """Distance of equal edges, from 2 frames up."""
+    return b.sample_rate / b.max(abs(frequency), SLOWEST * b.sample_rate)
+
+
+def half_ahead(b: Trace, phase: Value) -> Value:
+    """The turn ``phase - 1/2``: as a number, it is at its ends where the phase wraps."""
+    return b.tadd(phase, b.to_turn(b.const(0.5), 1.0))
 
 
 def smooth_wrap(
-    b: Trace, base: Value, phase: Value, period: Value, points: int, *, falls: bool = True
+    b: Trace, base: Value, x: Value, period: Value, points: int, *, falls: bool = True
 ) -> Value:
-    """``base`` plus the residual of its step by 2 (down if it ``falls``) where ``phase`` wraps."""
-    after = -period
+    """``base`` plus the residual of its step by 2 (down if it ``falls``) where a phase wraps, that is
+    where ``x``, frames since half a turn, is at ``period / 2`` either way.
+
+    The residual is odd in ``x``. Edges are 2 frames apart or more, so what lies within a frame of
+    an edge (``near``, with the sign of ``x``) is near one edge only.
+    """
+    inner = b.fma(period, 0.5, -1.0)
+    near = x - b.clip(x, -inner, inner)
     if points == 2:
-        u = b.max(b.fma(phase, after, 1.0), 0.0)
-        v = b.max(b.fma(phase - 1.0, period, 1.0), 0.0)
-        u, v = (u, v) if falls else (v, u)
-        return b.fma(u, u, b.fma(-v, v, base))
-    u = b.max(b.fma(phase, after, 2.0), 0.0)
-    v = b.max(b.fma(phase - 1.0, period, 2.0), 0.0)
-    u, v = (u, v) if falls else (v, u)
-    u1, v1 = b.max(u - 1.0, 0.0), b.max(v - 1.0, 0.0)
-    u, v, u1, v1 = u * u, v * v, u1 * u1, v1 * v1
-    inner = b.fma(v1, v1, -(u1 * u1))
-    total = b.fma(u, u, b.fma(-v, v, 4.0 * inner))
-    return b.fma(total, 1 / 12, base)
+        return b.fma(-abs(near) if falls else abs(near), near, base)
+    outer = 1.0 - inner
+    u, v = b.max(outer + x, 0.0), b.max(outer - x, 0.0)
+    u, v = u * u, v * v
+    inmost = (-4.0 * (near * near)) * (abs(near) * near)
+    total = b.fma(u, u, b.fma(-v, v, inmost))
+    return b.fma(total, -1 / 12 if falls else 1 / 12, base)
 
 
-def ramp_residual(b: Trace, distance: Value, points: int) -> Value:
-    """Residual of a slope that grows by 1 per frame, times 6 (2 points) or 120 (4 points)."""
+def ramp_residual(b: Trace, reach: Value, points: int) -> Value:
+    """Residual of a slope that grows by 1 per frame, times 6 (2 points) or 120 (4 points).
+
+    ``reach`` is ``points / 2`` less the distance to the corner, in frames.
+    """
+    u = b.max(reach, 0.0)
     if points == 2:
-        u = b.max(1.0 - distance, 0.0)
         return u * u * u
-    u = b.max(2.0 - distance, 0.0)
     v = b.max(u - 1.0, 0.0)
     u2, v2 = u * u, v * v
     return b.fma(u2 * u2, u, -4.0 * (v2 * v2 * v))

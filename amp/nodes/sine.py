@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, turns_per_frame
+from amp.nodes._oscillator import check_phase, running_phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +36,15 @@ class Sine(NodeType):
         y = sin(2 pi (p + modulation));   p <- p + frequency / sample_rate, wrapped to [0, 1)
 
     The sine is a polynomial of degree 15 in turns, folded to a quarter turn, and within 1e-15 of
-    the exact sine of the phase.
+    the exact sine of the phase, of which it sees 52 bits. The phase itself is exact: after a day at
+    48 kHz it is off by less than 1.2e-10 turns.
 
     Source: folding and interpolation, J.-M. Muller, "Elementary Functions", 3rd ed., chapters 3,
     11.
 
-    Inlets: ``frequency`` [Hz], any sign, at audio rate if a stream; ``modulation`` [turns], added
-    to the phase and not kept (phase modulation), absent unless given.
+    Inlets: ``frequency`` [Hz], any sign, at audio rate if a stream; held within half the sample
+    rate, where NaN counts as the lowest. ``modulation`` [turns], added to the phase and not kept
+    (phase modulation), absent unless given.
 
     Parameters
     ----------
@@ -66,13 +68,12 @@ class Sine(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value, modulation: Value | None) -> Value:
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, turns_per_frame(b, frequency)))
+        phase, _ = running_phase(b, frequency)
+        p = b.from_turn(phase)
         if modulation is not None:
             p = p + modulation
-            p = p - b.floor(p)
-        q = 0.5 - p  # sin(2 pi p) = sin(2 pi q), q in [-1/2, 1/2]
-        u = b.max(b.min(q, 0.5 - q), -0.5 - q)
+            p = p - b.floor(p + 0.5)
+        u = b.max(b.min(p, 0.5 - p), -0.5 - p)
         square = u * u
         total = b.const(COEFFICIENTS[-1])
         for coefficient in COEFFICIENTS[-2::-1]:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, held_turns, reference_step, smooth_wrap
+from amp.nodes._oscillator import (
+    check_phase,
+    frames_per_turn,
+    half_ahead,
+    reference_step,
+    running_phase,
+    smooth_wrap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +30,16 @@ class Square(NodeType):
         y = 1 if p < width else -1, plus a residual at p = 0 (up) and p = width (down)
         p <- p + frequency / sample_rate, wrapped to [0, 1)
 
-    It is computed as a difference of two saws, as in `Saw`, ``width`` turns apart.
+    Both residuals are those of `Saw`, ``width`` turns apart.
 
     Source: Valimaki, Pekonen & Nam, JASA 131(1), 2012; see ``amp/nodes/_oscillator.py``.
 
-    Inlets: ``frequency`` [Hz], held within half the sample rate, negative runs backwards;
-    ``width``, the part of a turn that is high, held in [0, 1] (default 0.5). Both at audio rate if
-    streams; the place of an edge is judged from the present width, so a width should change little
-    in one frame.
+    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns.
+
+    Inlets: ``frequency`` [Hz], held within half the sample rate, where NaN counts as the lowest;
+    negative runs backwards. ``width``, the part of a turn that is high, held in [0, 1] (default
+    0.5). Both at audio rate if streams; the place of an edge is judged from the present width, so a
+    width should change little in one frame.
 
     Parameters
     ----------
@@ -59,15 +68,15 @@ class Square(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value, width: Value) -> Value:
-        step, period = held_turns(b, frequency)
-        width = b.clip(width, 0.0, 1.0)
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, step))
-        q = p - width
-        q = q - b.floor(q)
-        base = b.fma(2.0, (q - p) + width, -1.0)
-        up = smooth_wrap(b, base, p, period, self.points, falls=False)
-        return smooth_wrap(b, up, q, period, self.points)
+        phase, frequency = running_phase(b, frequency)
+        period = frames_per_turn(b, frequency)
+        half = b.from_turn(half_ahead(b, phase))
+        later = half - b.clip(width, 0.0, 1.0)
+        high = later < -0.5
+        base = b.select(high, 1.0, -1.0)
+        up = smooth_wrap(b, base, half * period, period, self.points, falls=False)
+        x = b.select(high, later + 1.0, later) * period
+        return smooth_wrap(b, up, x, period, self.points)
 
     def reference(
         self,

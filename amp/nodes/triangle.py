@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import advance, check_phase, held_turns, ramp_residual, reference_ramp
+from amp.nodes._oscillator import (
+    check_phase,
+    frames_per_turn,
+    half_ahead,
+    ramp_residual,
+    reference_ramp,
+    running_phase,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +33,10 @@ class Triangle(NodeType):
     Source: Esqueda, Valimaki & Bilbao, "Rounding corners with BLAMP", DAFx 2016; polynomials:
     ``amp/nodes/_oscillator.py``.
 
-    Inlets: ``frequency`` [Hz], at audio rate if a stream; held within half the sample rate,
-    negative runs backwards.
+    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns.
+
+    Inlets: ``frequency`` [Hz], at audio rate if a stream; held within half the sample rate, where
+    NaN counts as the lowest; negative runs backwards.
 
     Parameters
     ----------
@@ -53,16 +62,16 @@ class Triangle(NodeType):
         check_phase(self)
 
     def forward(self, b: Trace, frequency: Value) -> Value:
-        step, period = held_turns(b, frequency)
-        p = b.state("phase", "phase")
-        b.next("phase", advance(b, p, step))
-        far = abs(p - 0.5)
-        bend = ramp_residual(b, (0.5 - far) * period, self.points)
-        bend -= ramp_residual(b, far * period, self.points)
+        phase, frequency = running_phase(b, frequency)
+        period = frames_per_turn(b, frequency)
+        far = abs(b.from_turn(half_ahead(b, phase)))
+        x, reach = far * period, 0.5 * self.points
+        low = b.fma(period, -0.5, reach)
+        bend = ramp_residual(b, low + x, self.points) - ramp_residual(b, reach - x, self.points)
         if self.points == 4:  # these corners also reach round the turn
-            bend += ramp_residual(b, (0.5 + far) * period, self.points)
-            bend -= ramp_residual(b, (1.0 - far) * period, self.points)
-        scale = abs(step) * (8 / 6 if self.points == 2 else 8 / 120)
+            bend += ramp_residual(b, low - x, self.points)
+            bend -= ramp_residual(b, (reach - period) + x, self.points)
+        scale = abs(frequency) * ((8 / 6 if self.points == 2 else 8 / 120) / b.sample_rate)
         return b.fma(scale, bend, b.fma(-4.0, far, 1.0))
 
     def reference(

@@ -26,7 +26,8 @@ PURE = sorted(set(OPS) - set(ACCESS) - set(ELEMENTARY) - {"const", "iconst"})
 
 
 class Apply(NodeType):
-    """The operation ``name`` on up to three inlets; integers travel as the bits of a float."""
+    """The operation ``name`` on up to three inlets; integers travel as the bits of a float, and turns
+    as those of the float from which they are made, or that is made of them."""
 
     name: str
     inlets = (Inlet("a"), Inlet("b"), Inlet("c"))
@@ -40,11 +41,14 @@ class Apply(NodeType):
             "f64": lambda x: x,
             "i64": lambda x: b.emit("bits", x),
             "i1": lambda x: b.lt(0.0, x),
+            "turn": lambda x: b.to_turn(x, 1.0),
         }
         operands = [lift[kind](x) for kind, x in zip(spec.operands, inlets, strict=False)]
         made = b.emit(self.name, *operands)
         if spec.result == "i1":
             return b.select(made, 1.0, 0.0)
+        if spec.result == "turn":
+            return b.from_turn(made)
         return b.emit("from_bits", made) if spec.result == "i64" else made
 
 
@@ -72,6 +76,13 @@ def operands(name: str) -> Iterator[Array]:
                 edge = INTEGERS
             pool = np.concatenate([some, RNG.choice(np.array(edge, np.int64), count // 2)])
             pools.append(pool.view(np.float64))
+        elif name == "to_turn" and pools:  # per a positive number
+            pools.append(10.0 ** RNG.uniform(-3, 6, count))
+            pools[0] *= pools[1]
+        elif kind == "turn" or name == "to_turn":
+            some = RNG.uniform(-2, 2, count // 2) * 0.5 ** RNG.integers(0, 60, count // 2)
+            edge_turns = [0.0, -0.0, 0.5, -0.5, 1.0, 1 / 3, 2.0**18, -(2.0**18), 2.0**-64, SMALLEST]
+            pools.append(np.concatenate([some, RNG.choice(edge_turns, count // 2)]))
         elif name == "to_float":
             pools.append(RNG.integers(-(2**53), 2**53, count).view(np.float64))
         else:
@@ -79,21 +90,31 @@ def operands(name: str) -> Iterator[Array]:
             near = RNG.normal(size=count // 4)
             edge_floats = RNG.choice(EDGES, count // 2)
             pools.append(np.concatenate([sizes, near, edge_floats]))
+    order = RNG.permutation(count)
     for pool in pools:
-        yield RNG.permutation(pool)
+        yield pool[order] if name == "to_turn" else RNG.permutation(pool)
     for _ in range(3 - len(pools)):
         yield np.zeros(count)
 
 
 def expected(name: str, inlets: list[Array]) -> Array:
     """What `Apply` means."""
-    lift = {"f64": lambda x: x, "i64": lambda x: x.view(np.int64), "i1": lambda x: x > 0}
+    lift = {
+        "f64": lambda x: x,
+        "i64": lambda x: x.view(np.int64),
+        "i1": lambda x: x > 0,
+        "turn": lambda x: MEANING["to_turn"](x, np.ones_like(x)),
+    }
     spec = OPS[name]
     given = [lift[kind](x) for kind, x in zip(spec.operands, inlets, strict=False)]
     with np.errstate(all="ignore"):
         result: Any = MEANING[name](*given)
     if spec.result == "i1":
         return np.where(result, 1.0, 0.0)
+    if spec.result == "turn":
+        return np.asarray(
+            MEANING["from_turn"](result, np.ones_like(result, np.float64)), np.float64
+        )
     if spec.result == "i64":
         return np.asarray(result, np.int64).view(np.float64)
     return np.asarray(result, np.float64)
@@ -148,6 +169,8 @@ def test_every_operation_is_emitted(name: str) -> None:
             late = b.tap(b.line("past", x, 2), 1)
             counted = b.istate("count", 3)
             b.next("count", b.emit("iadd", counted, 1))
+            moving = b.tstate("turn", "gain")
+            b.next("turn", b.tadd(moving, b.to_turn(x, 8.0)))
             last = b.state("last", "gain")
             b.next("last", x)
             values: dict[str, Value] = {
@@ -158,6 +181,7 @@ def test_every_operation_is_emitted(name: str) -> None:
                 "iparam": b.emit("to_float", b.param("seed")),
                 "state": last,
                 "istate": b.emit("to_float", counted),
+                "tstate": b.from_turn(moving),
                 "clock": b.emit("to_float", b.clock()),
                 "line": late,
                 "tap": late,
@@ -180,6 +204,7 @@ def test_every_operation_is_emitted(name: str) -> None:
         "iparam": [7.0] * 3,
         "state": [0.5, 1.5, 2.5],
         "istate": [3.0, 4.0, 5.0],
+        "tstate": [-0.5, -0.3125, 0.0],
         "clock": [0.0, 1.0, 2.0],
         "line": [0.0, 1.5, 2.5],
         "tap": [0.0, 1.5, 2.5],
