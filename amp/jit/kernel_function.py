@@ -36,8 +36,10 @@ class KernelFunction:
         self.module, self.kernel, self.width = module, kernel, width
         self.words = Words.of(kernel)
         function = ir.Function(module, KERNEL_TYPE, name)
-        # spilled vectors that straddle cache lines cost twice
+        # spilled vectors that straddle cache lines cost twice; llvmlite forgets the alignment of a
+        # function that has no attribute besides
         function.attributes.alignstack = 64
+        function.attributes.add("nounwind")
         self.args, self.frames = function.args
         self.align = min(8 * width, 64)
         self.entry = b = ir.IRBuilder(function.append_basic_block("entry"))
