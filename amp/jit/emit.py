@@ -73,12 +73,10 @@ class _Emitter:
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
-        if self.kernel.archetype:
-            if self.kernel.outlets:  # otherwise no one reads it
-                self._call_archetype(b)
-        else:
+        if not self.kernel.archetype:
             self._frames(b)
-        self.ports.end_tile(b)
+        elif self.kernel.outlets:  # otherwise no one reads it
+            self.ports.in_pieces(b, lambda _first, _count: self._call_archetype(b))
 
     def _call_archetype(self, b: ir.IRBuilder) -> None:
         """Call ``f(params, in planes, out planes, in count, out count, frames)`` for one lane."""
@@ -98,46 +96,63 @@ class _Emitter:
             self.ports.areas["out", port] = self.ports.areas["out", 0]
 
     def _frames(self, b: ir.IRBuilder) -> None:
-        """The loop over frames, with the states in registers; ``b`` continues after it."""
+        """All frames of a tile, with the states in registers; ``b`` continues after them."""
         fn, kernel = self.function, self.kernel
         self.values.readers = [self.ports.reader(b, port) for port in range(len(kernel.inlets))]
-        writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
+        self.writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
         stride = integer(8 * fn.width * len(kernel.states))
         base = offset(b, fn.states, b.mul(fn.tile, stride))
         kinds = fn.state_types()
         places = [offset(b, base, integer(8 * fn.width * i)) for i in range(len(kinds))]
-        first = [fn.load(b, at, kind) for at, kind in zip(places, kinds, strict=True)]
-        body = b.append_basic_block("frame")
-        after = b.append_basic_block("frame.end")
-        f = ir.IRBuilder(body)
-        fn.i = f.phi(I64, "i")
-        phis = [f.phi(fn.vector(kind)) for kind in kinds]
-        fn.k = f.add(fn.fired, fn.i, "k")
-        nexts = self._one_frame(b, f, phis, writers)
-        following = f.add(fn.i, integer(1))
-        f.cbranch(f.icmp_signed("<", following, fn.frames), body, after)
-        fn.i.add_incoming(integer(0), b.block)
-        fn.i.add_incoming(following, body)
-        for phi, start, value in zip(phis, first, nexts, strict=True):
-            phi.add_incoming(start, b.block)
-            phi.add_incoming(value, body)
-        b.branch(body)
-        b.position_at_end(after)
-        for at, value in zip(places, nexts, strict=True):
-            b.store(value, at, align=fn.align)
-
-    def _one_frame(
-        self, b: ir.IRBuilder, f: ir.IRBuilder, states: list[ir.Value], writers: list[Writer]
-    ) -> list[ir.Value]:
-        """Emit all values, before the loop (``b``) or in it (``f``); the next states."""
-        kernel, values = self.kernel, self.values
-        named = {slot.name: state for slot, state in zip(kernel.states, states, strict=True)}
+        with b.goto_entry_block():
+            self.states = [b.alloca(fn.vector(kind)) for kind in kinds]
+        for state, at, kind in zip(self.states, places, kinds, strict=True):
+            b.store(fn.load(b, at, kind), state)
+        import os
+        keep = int(os.environ.get("KEEP", "100"))
+        needed = {v.index for value in kernel.values if not value.varies for v in value.operands}
+        late = [v for v in kernel.values if v.op == "param" and v.index not in needed]
+        self.late = {v.index for v in (late[max(0, keep - len(kernel.states)):])}
         for value in kernel.values:
-            values.emit(f if value.varies else b, value, named)
-        for writer, planes in zip(writers, kernel.stores, strict=True):
+            if not value.varies and value.index not in self.late:
+                self.values.emit(b, value, {})
+        self.ports.in_pieces(b, lambda first, count: self._some_frames(b, first, count))
+        for state, at, kind in zip(self.states, places, kinds, strict=True):
+            b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)
+
+    def _some_frames(self, b: ir.IRBuilder, first: ir.Value, count: ir.Value) -> None:
+        """The loop over ``count`` frames from ``first`` on; there is at least one."""
+        fn, before = self.function, b.block
+        body, after = (b.append_basic_block(name) for name in ("frame", "frame.end"))
+        b.branch(body)
+        b.position_at_end(body)
+        fn.j = b.phi(I64, "j")
+        fn.j.add_incoming(integer(0), before)
+        fn.i = b.add(first, fn.j, "i")
+        fn.k = b.add(fn.fired, fn.i, "k")
+        self._one_frame(b)
+        following = b.add(fn.j, integer(1))
+        fn.j.add_incoming(following, b.block)
+        b.cbranch(b.icmp_signed("<", following, count), body, after)
+        b.position_at_end(after)
+
+    def _one_frame(self, b: ir.IRBuilder) -> None:
+        """Emit all values that vary, and store what comes of them."""
+        fn, kernel, values = self.function, self.kernel, self.values
+        kinds = fn.state_types()
+        old = [
+            b.load(state, typ=fn.vector(kind))
+            for state, kind in zip(self.states, kinds, strict=True)
+        ]
+        named = {slot.name: state for slot, state in zip(kernel.states, old, strict=True)}
+        for value in kernel.values:
+            if value.varies or value.index in self.late:
+                values.emit(b, value, named)
+        for writer, planes in zip(self.writers, kernel.stores, strict=True):
             for plane, value in enumerate(planes):
-                writer(f, plane, values.lanes(f, value))
-        return [values.lanes(f, value) for value in kernel.nexts]
+                writer(b, plane, values.lanes(b, value))
+        for state, value in zip(self.states, kernel.nexts, strict=True):
+            b.store(values.lanes(b, value), state)
 
     def _writer(self, b: ir.IRBuilder, port: int) -> Writer:
         summed = self.kernel.outlets[port].mode == "sum"

@@ -24,12 +24,14 @@ class KernelFunction:
         Builder at the top of the function, behind the loads of the header's words.
     tiles, fired, params, states, scratch, lanes
         The header's words.
-    tile, i, k
-        Tile, frame of this call, and firing index: set by the loops while their bodies are emitted.
+    tile, i, j, k
+        Tile, frame of this call, place in scratch, and firing index: set by the loops while their
+        bodies are emitted.
     """
 
     tile: ir.Value
     i: ir.Value
+    j: ir.Value
     k: ir.Value
 
     def __init__(self, module: ir.Module, kernel: Kernel, width: int, name: str) -> None:
