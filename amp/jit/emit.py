@@ -28,13 +28,32 @@ if TYPE_CHECKING:
 __all__ = ["PURE", "archetype_symbol", "emit_kernel"]
 
 
-def emit_kernel(
-    kernel: Kernel, width: int, name: str = "kernel", *, ragged: bool = True
-) -> ir.Module:
-    """LLVM module with the function ``name``; ``ragged`` lanes do not fill their last tile."""
-    module = ir.Module(name=name)
-    _Emitter(KernelFunction(module, kernel, width, name), ragged=ragged).run()
+def emit_kernel(kernel: Kernel, width: int, registers: int, *, ragged: bool = True) -> ir.Module:
+    """LLVM module with the function ``kernel``.
+
+    Parameters
+    ----------
+    kernel, width
+        The kernel, and how many lanes it computes at a time.
+    registers
+        How many vectors of that width the CPU's registers hold.
+    ragged
+        The lanes do not fill the last tile.
+    """
+    module = ir.Module(name="kernel")
+    _Emitter(KernelFunction(module, kernel, width, "kernel"), registers, ragged=ragged).run()
     return module
+
+
+def read_late(kernel: Kernel, registers: int) -> set[int]:
+    """Params that are read in every frame, since registers hold no more: by index.
+
+    LLVM would keep them all, and spill states instead, which then wait for memory in each frame.
+    """
+    room = max(0, registers * 3 // 4 - len(kernel.states))
+    needed = {v.index for value in kernel.values if not value.varies for v in value.operands}
+    params = [v.index for v in kernel.values if v.op == "param" and v.index not in needed]
+    return set(params[room:])
 
 
 def archetype_symbol(name: str) -> str:
@@ -43,8 +62,9 @@ def archetype_symbol(name: str) -> str:
 
 
 class _Emitter:
-    def __init__(self, function: KernelFunction, *, ragged: bool) -> None:
+    def __init__(self, function: KernelFunction, registers: int, *, ragged: bool) -> None:
         self.function, self.kernel = function, function.kernel
+        self.late = read_late(self.kernel, registers)
         self.ports, self.values = Ports(function), Values(function)
         self.sums = Sums(function, ragged=ragged)
 
@@ -108,11 +128,6 @@ class _Emitter:
             self.states = [b.alloca(fn.vector(kind)) for kind in kinds]
         for state, at, kind in zip(self.states, places, kinds, strict=True):
             b.store(fn.load(b, at, kind), state)
-        import os
-        keep = int(os.environ.get("KEEP", "100"))
-        needed = {v.index for value in kernel.values if not value.varies for v in value.operands}
-        late = [v for v in kernel.values if v.op == "param" and v.index not in needed]
-        self.late = {v.index for v in (late[max(0, keep - len(kernel.states)):])}
         for value in kernel.values:
             if not value.varies and value.index not in self.late:
                 self.values.emit(b, value, {})

@@ -40,9 +40,7 @@ class Ports:
         """Find the scratch memory of this tile."""
         self.areas = self._scratch_areas(b)
 
-    def in_pieces(
-        self, b: ir.IRBuilder, run: Callable[[ir.Value, ir.Value], object]
-    ) -> None:
+    def in_pieces(self, b: ir.IRBuilder, run: Callable[[ir.Value, ir.Value], object]) -> None:
         """Emit ``run(first, count)`` for as many frames at a time as lie in scratch: tables are turned
         into lanes before, and lanes written to where tables say afterwards."""
         fn = self._function

@@ -9,7 +9,7 @@ from amp.ir import print_kernel
 from amp.jit.archetypes import load
 from amp.jit.emit import archetype_symbol, emit_kernel
 from amp.jit.emit_border import emit_move, moves, symbol
-from amp.jit.engine import native
+from amp.jit.engine import native, registers
 
 if TYPE_CHECKING:
     from amp.ir import Kernel
@@ -42,7 +42,7 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
     return native(
         "kernel",
         f"width {width} ragged {ragged}\n{print_kernel(kernel)}",
-        lambda: emit_kernel(kernel, width, ragged=ragged),
+        lambda: emit_kernel(kernel, width, registers(width), ragged=ragged),
         imports,
     )
 
