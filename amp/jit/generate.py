@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from amp.ir import print_kernel
 from amp.jit.archetypes import load
-from amp.jit.emit import archetype_symbol, emit_kernel
+from amp.jit.emit import emit_kernel
+from amp.jit.emit_archetype import archetype_symbol
 from amp.jit.emit_border import emit_move, moves, symbol
 from amp.jit.engine import native, registers
 
@@ -22,10 +23,13 @@ def generate(call: Call) -> tuple[Native, Native | None]:
     code = call.code
     ragged = bool(call.lanes % call.width)
     prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
-    return machine_code(code.kernel, call.width, ragged=ragged), prepare
+    kernel = machine_code(code.kernel, call.width, ragged=ragged, single=call.tiles == 1)
+    return kernel, prepare
 
 
-def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
+def machine_code(
+    kernel: Kernel, width: int, *, ragged: bool = False, single: bool = True
+) -> Native:
     """Machine code of a kernel that computes ``width`` lanes at a time.
 
     Parameters
@@ -34,6 +38,8 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
         The kernel and its lanes.
     ragged
         The lanes do not fill the last tile.
+    single
+        There is one tile, or it does not matter.
     """
     imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
     if kernel.archetype:
@@ -41,8 +47,8 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
     ragged &= any(port.mode == "sum" for port in kernel.outlets)  # only sums can tell
     return native(
         "kernel",
-        f"width {width} ragged {ragged}\n{print_kernel(kernel)}",
-        lambda: emit_kernel(kernel, width, registers(width), ragged=ragged),
+        f"width {width} ragged {ragged} single {single}\n{print_kernel(kernel)}",
+        lambda: emit_kernel(kernel, width, registers(width), ragged=ragged, single=single),
         imports,
     )
 

@@ -52,6 +52,12 @@ class KernelFunction:
         self.scratch = word(b, self.args, w.SCRATCH, PTR)
         self.lanes = word(b, self.args, w.LANES)
 
+    def at_tile(self, tile: ir.Value) -> KernelFunction:
+        """The same function, at a tile."""
+        other = copy.copy(self)
+        other.tile = tile
+        return other
+
     def with_width(self, width: int) -> KernelFunction:
         """The same function, for vectors of another width."""
         other = copy.copy(self)
