@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.ir import Kernel
+    from amp.program import Program
 
 
 def test_ir_of_every_pass_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
@@ -82,7 +83,7 @@ def test_lanes_of_the_caller_are_read_and_written_where_they_lie(
     """In squares of eight frames and one by one, whatever is left of a block and of a tile; long code
     does not keep all of its coefficients in registers."""
 
-    def compiled(batch: int, *, alone: bool) -> amp.Program:
+    def compiled(batch: int, *, alone: bool) -> Program:
         g = amp.Graph(batch=batch)
         low = x = g.input("x")
         for i in range(9):
