@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
-    from amp.jit.snapshot import Places
+    from amp.jit.snapshot import Places, Row
     from amp.result import State
     from amp.schedule import IPLS, Paces
 
@@ -279,21 +279,15 @@ Shapes = dict[tuple[Any, ...], object]
 def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:
     """Of every edge's tokens, and of their stamps."""
     _, held = counts.tokens()
-    found: dict[str, Shapes] = {}
-    for field, rows, kind in (
-        ("edges", now.places.edges, "f"),
-        ("stamps", now.places.stamps, "i"),
-    ):
-        counts_of = {
-            (name, number): int(held[now.about.first[now.about.numbers[name]] + number])
-            for name, number in rows
+
+    def shapes(rows: Mapping[tuple[str, int], Row], kind: str) -> Shapes:
+        return {
+            ((name, number),): ((*row.first.shape, count), kind)
+            for (name, number), row in rows.items()
+            if (count := int(held[now.about.first[now.about.numbers[name]] + number]))
         }
-        found[field] = {
-            (key,): ((*row.first.shape, counts_of[key]), kind)
-            for key, row in rows.items()
-            if counts_of[key]
-        }
-    return found
+
+    return {"edges": shapes(now.places.edges, "f"), "stamps": shapes(now.places.stamps, "i")}
 
 
 def _shapes(content: Any, name: tuple[Any, ...] = ()) -> Shapes:

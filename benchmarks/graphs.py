@@ -50,8 +50,8 @@ def voices(parameters: Voices) -> Any:
             attack=float(p.attack[v]),
             release=float(p.release[v]),
         )
-        signal = graph.add(nodes.Gain(), low * envelope, gain=float(p.gain[v]))
-        panned.append(graph.add(nodes.Pan(), signal, position=float(p.position[v])))
+        place, gain = float(p.position[v]), float(p.gain[v])
+        panned.append(graph.add(nodes.Pan(), low * envelope, position=place, gain=gain))
     graph.output("out", graph.add(nodes.Mix(), *panned))
     return graph
 

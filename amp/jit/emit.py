@@ -14,131 +14,190 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_across import emit_across
+from amp.jit.emit_archetype import emit_archetype
 from amp.jit.emit_ports import Ports
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
 from amp.jit.emit_values import PURE, Values
 from amp.jit.kernel_function import KernelFunction
-from amp.jit.llvm import I64, PTR, VOID, function_named, integer, loop, offset
+from amp.jit.llvm import I64, integer, loop, offset
 
 if TYPE_CHECKING:
-    from amp.ir import Kernel
+    from amp.ir import InPort, Kernel, OutPort, Value
     from amp.jit.emit_ports import Writer
 
-__all__ = ["PURE", "archetype_symbol", "emit_kernel"]
+__all__ = ["PURE", "emit_kernel"]
+
+SHORT = 64
+"""Most values of a kernel that computes two tiles at a time."""
 
 
 def emit_kernel(
-    kernel: Kernel, width: int, name: str = "kernel", *, ragged: bool = True
+    kernel: Kernel, width: int, registers: int, *, ragged: bool, single: bool
 ) -> ir.Module:
-    """LLVM module with the function ``name``; ``ragged`` lanes do not fill their last tile."""
-    module = ir.Module(name=name)
-    _Emitter(KernelFunction(module, kernel, width, name), ragged=ragged).run()
+    """LLVM module with the function ``kernel``.
+
+    Parameters
+    ----------
+    kernel, width
+        The kernel, and how many lanes it computes at a time.
+    registers
+        How many vectors of that width the CPU's registers hold.
+    ragged
+        The lanes do not fill the last tile.
+    single
+        There is only one tile.
+    """
+    module = ir.Module(name="kernel")
+    function = KernelFunction(module, kernel, width, "kernel")
+    _Emitter(function, registers, ragged=ragged, single=single).run()
     return module
 
 
-def archetype_symbol(name: str) -> str:
-    """Name under which a kernel calls an archetype."""
-    return f"amp_archetype_{name}"
+def read_late(kernel: Kernel, registers: int) -> set[int]:
+    """Params that are read in every frame, since registers hold no more: by index.
+
+    LLVM would keep them all, and spill states instead, which then wait for memory in each frame.
+    """
+    room = max(0, registers * 3 // 4 - len(kernel.states))
+    needed = {v.index for value in kernel.values if not value.varies for v in value.operands}
+    params = [v.index for v in kernel.values if v.op == "param" and v.index not in needed]
+    return set(params[room:])
 
 
 class _Emitter:
-    def __init__(self, function: KernelFunction, *, ragged: bool) -> None:
+    def __init__(
+        self, function: KernelFunction, registers: int, *, ragged: bool, single: bool
+    ) -> None:
         self.function, self.kernel = function, function.kernel
-        self.ports, self.values = Ports(function), Values(function)
+        self.registers, self.ragged, self.single = registers, ragged, single
         self.sums = Sums(function, ragged=ragged)
 
     def run(self) -> None:
         """Emit the whole function."""
-        fn = self.function
-        b = fn.entry
-        if self.kernel.archetype and self.kernel.outlets:
-            sides = (("in", self.kernel.inlets), ("out", self.kernel.outlets))
-            self.archetype_tables = {side: b.alloca(PTR, ports[0].planes) for side, ports in sides}
+        fn, b = self.function, self.function.entry
         self.sums.begin(b)
-        loop(b, fn.tiles, "tile", lambda tile: self._tile(b, tile))
+        if self.kernel.skewed:
+            loop(b, fn.tiles, "tile", lambda t: emit_skewed(fn.at_tile(t), b))
+        elif self.kernel.across:
+            loop(b, fn.tiles, "tile", lambda t: emit_across(fn.at_tile(t), b))
+        elif self.kernel.archetype:
+            emit_archetype(fn, b)
+        elif self._in_pairs():
+            two = integer(2)
+            pairs, rest = b.sdiv(fn.tiles, two), b.srem(fn.tiles, two)
+            loop(b, pairs, "pair", lambda i: self._tiles(b.mul(i, two), 2))
+            loop(b, rest, "last", lambda i: self._tiles(b.add(b.mul(pairs, two), i), 1))
+        else:
+            loop(b, fn.tiles, "tile", lambda tile: self._tiles(tile, 1))
         self.sums.end(b)
         fired = b.add(fn.fired, fn.frames)
         b.store(fired, offset(b, fn.args, integer(8 * w.FIRED)))
         b.ret_void()
 
-    def _tile(self, b: ir.IRBuilder, tile: ir.Value) -> None:
-        self.function.tile = tile
-        if self.kernel.skewed:
-            emit_skewed(self.function, self.values, b)
-            return
-        if self.kernel.across:
-            emit_across(self.function, b)
-            return
+    def _in_pairs(self) -> bool:
+        """Two tiles in one loop hide each other's latency, if registers hold the states of both and
+        what a frame comes to; long code hides its own."""
+        kernel = self.kernel
+        ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
+        return (
+            not self.single
+            and len(kernel.values) <= SHORT
+            and 4 * len(kernel.states) <= self.registers
+            and all(port.mode != "table" for port in ports)
+        )
+
+    def _tiles(self, first: ir.Value, count: int) -> None:
+        """All frames of ``count`` tiles, with the states in registers."""
+        fn, b = self.function, self.function.entry
+        late = read_late(self.kernel, self.registers // count)
+        tiles = [
+            _Tile(fn.at_tile(b.add(first, integer(i))), b, late, self.ragged) for i in range(count)
+        ]
+        tiles[0].ports.in_pieces(b, lambda begin, some: self._frames(tiles, begin, some))
+        for tile in tiles:
+            tile.end(b)
+
+    def _frames(self, tiles: list[_Tile], first: ir.Value, count: ir.Value) -> None:
+        """The loop over ``count`` frames from ``first`` on; there is at least one."""
+        b, before = self.function.entry, self.function.entry.block
+        body, after = (b.append_basic_block(name) for name in ("frame", "frame.end"))
+        b.branch(body)
+        b.position_at_end(body)
+        j = b.phi(I64, "j")
+        j.add_incoming(integer(0), before)
+        for tile in tiles:
+            tile.begin_frame(b, first, j)
+        for value in self.kernel.values:  # those of all tiles side by side
+            for tile in tiles:
+                tile.emit(b, value)
+        for tile in tiles:
+            tile.end_frame(b)
+        following = b.add(j, integer(1))
+        j.add_incoming(following, b.block)
+        b.cbranch(b.icmp_signed("<", following, count), body, after)
+        b.position_at_end(after)
+
+
+class _Tile:
+    """One tile of a kernel: its ports, its values, and its states in registers."""
+
+    def __init__(
+        self, function: KernelFunction, b: ir.IRBuilder, late: set[int], ragged: bool
+    ) -> None:
+        self.function, self.kernel, self.late = function, function.kernel, late
+        self.ports, self.values = Ports(function), Values(function)
+        self.sums = Sums(function, ragged=ragged)
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
-        if self.kernel.archetype:
-            if self.kernel.outlets:  # otherwise no one reads it
-                self._call_archetype(b)
-        else:
-            self._frames(b)
-        self.ports.end_tile(b)
-
-    def _call_archetype(self, b: ir.IRBuilder) -> None:
-        """Call ``f(params, in planes, out planes, in count, out count, frames)`` for one lane."""
-        fn = self.function
-        counts, tables = [], []
-        for side, table in self.archetype_tables.items():
-            planes = self.ports.areas[side, 0]
-            for i, area in enumerate(planes):
-                b.store(area, offset(b, table, integer(8 * i)))
-            tables.append(table)
-            counts.append(integer(len(planes)))
-        kind = ir.FunctionType(VOID, [PTR, PTR, PTR, I64, I64, I64])
-        callee = function_named(fn.module, archetype_symbol(self.kernel.archetype), kind)
-        params = offset(b, fn.params, b.mul(fn.tile, integer(8 * len(self.kernel.params))))
-        b.call(callee, [params, *tables, *counts, fn.frames])
-        for port in range(1, len(self.kernel.outlets)):
-            self.ports.areas["out", port] = self.ports.areas["out", 0]
-
-    def _frames(self, b: ir.IRBuilder) -> None:
-        """The loop over frames, with the states in registers; ``b`` continues after it."""
-        fn, kernel = self.function, self.kernel
+        kernel = self.kernel
         self.values.readers = [self.ports.reader(b, port) for port in range(len(kernel.inlets))]
-        writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
-        stride = integer(8 * fn.width * len(kernel.states))
-        base = offset(b, fn.states, b.mul(fn.tile, stride))
-        kinds = fn.state_types()
-        places = [offset(b, base, integer(8 * fn.width * i)) for i in range(len(kinds))]
-        first = [fn.load(b, at, kind) for at, kind in zip(places, kinds, strict=True)]
-        body = b.append_basic_block("frame")
-        after = b.append_basic_block("frame.end")
-        f = ir.IRBuilder(body)
-        fn.i = f.phi(I64, "i")
-        phis = [f.phi(fn.vector(kind)) for kind in kinds]
-        fn.k = f.add(fn.fired, fn.i, "k")
-        nexts = self._one_frame(b, f, phis, writers)
-        following = f.add(fn.i, integer(1))
-        f.cbranch(f.icmp_signed("<", following, fn.frames), body, after)
-        fn.i.add_incoming(integer(0), b.block)
-        fn.i.add_incoming(following, body)
-        for phi, start, value in zip(phis, first, nexts, strict=True):
-            phi.add_incoming(start, b.block)
-            phi.add_incoming(value, body)
-        b.branch(body)
-        b.position_at_end(after)
-        for at, value in zip(places, nexts, strict=True):
-            b.store(value, at, align=fn.align)
-
-    def _one_frame(
-        self, b: ir.IRBuilder, f: ir.IRBuilder, states: list[ir.Value], writers: list[Writer]
-    ) -> list[ir.Value]:
-        """Emit all values, before the loop (``b``) or in it (``f``); the next states."""
-        kernel, values = self.kernel, self.values
-        named = {slot.name: state for slot, state in zip(kernel.states, states, strict=True)}
+        self.writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
+        row = integer(8 * function.width)
+        base = b.mul(function.tile, b.mul(row, integer(len(kernel.states))))
+        self.places = [
+            offset(b, function.states, b.add(base, b.mul(row, integer(i))))
+            for i in range(len(kernel.states))
+        ]
+        self.kinds = function.state_types()
+        with b.goto_entry_block():
+            self.states = [b.alloca(function.vector(kind)) for kind in self.kinds]
+        for state, at, kind in zip(self.states, self.places, self.kinds, strict=True):
+            b.store(function.load(b, at, kind), state)
         for value in kernel.values:
-            values.emit(f if value.varies else b, value, named)
-        for writer, planes in zip(writers, kernel.stores, strict=True):
-            for plane, value in enumerate(planes):
-                writer(f, plane, values.lanes(f, value))
-        return [values.lanes(f, value) for value in kernel.nexts]
+            if not value.varies and value.index not in late:
+                self.values.emit(b, value, {})
 
     def _writer(self, b: ir.IRBuilder, port: int) -> Writer:
         summed = self.kernel.outlets[port].mode == "sum"
         return self.sums.writer(b, port) if summed else self.ports.writer(b, port)
+
+    def begin_frame(self, b: ir.IRBuilder, first: ir.Value, j: ir.Value) -> None:
+        """Read the states in frame ``j`` of those from ``first`` on."""
+        fn = self.function
+        fn.j, fn.i = j, b.add(first, j, "i")
+        fn.k = b.add(fn.fired, fn.i, "k")
+        self.old = {
+            slot.name: b.load(state, typ=fn.vector(kind))
+            for slot, state, kind in zip(self.kernel.states, self.states, self.kinds, strict=True)
+        }
+
+    def emit(self, b: ir.IRBuilder, value: Value) -> None:
+        """Emit a value, if it is one of a frame."""
+        if value.varies or value.index in self.late:
+            self.values.emit(b, value, self.old)
+
+    def end_frame(self, b: ir.IRBuilder) -> None:
+        """Store what the values come to."""
+        for writer, planes in zip(self.writers, self.kernel.stores, strict=True):
+            for plane, value in enumerate(planes):
+                writer(b, plane, self.values.lanes(b, value))
+        for state, value in zip(self.states, self.kernel.nexts, strict=True):
+            b.store(self.values.lanes(b, value), state)
+
+    def end(self, b: ir.IRBuilder) -> None:
+        """Put the states back."""
+        fn = self.function
+        for state, at, kind in zip(self.states, self.places, self.kinds, strict=True):
+            b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)

@@ -142,9 +142,9 @@ class _Move:
                 ]
                 across = [offset(b, row, integer(8 * first)) for row in rows]
                 if self.inward:
-                    _move_square(b, along, across)
+                    move_square(b, along, across)
                 else:
-                    _move_square(b, across, along)
+                    move_square(b, across, along)
 
         squares = b.sdiv(count, integer(size))
         loop(b, squares, "square", each_square)
@@ -191,7 +191,7 @@ class _Move:
         self.b.store(self.b.load(source, typ=F64), target)
 
 
-def _move_square(b: ir.IRBuilder, sources: list[ir.Value], targets: list[ir.Value]) -> None:
+def move_square(b: ir.IRBuilder, sources: list[ir.Value], targets: list[ir.Value]) -> None:
     """Rows at ``sources`` become columns at ``targets``."""
     row = ir.VectorType(F64, len(sources))
     rows = transposed(b, [b.load(at, typ=row, align=8) for at in sources])

@@ -8,7 +8,8 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_border import MOVE_TYPE, read_entry, symbol
-from amp.jit.llvm import F64, I64, PTR, function_named, integer, loop, offset, smaller, word
+from amp.jit.emit_squares import MOST, Squares
+from amp.jit.llvm import F64, I64, PTR, function_named, integer, loop, offset, pieces, smaller, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,23 +37,68 @@ class Ports:
         self.areas: dict[tuple[str, int], list[ir.Value]] = {}
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
-        """Turn one tile of every table that is read into lanes."""
+        """Find the scratch memory of this tile."""
         self.areas = self._scratch_areas(b)
-        for port, inlet in enumerate(self._kernel.inlets):
-            if inlet.mode == "table" and self._moves:
-                first = self._function.words.inlet(port)
-                width = integer(self._function.width)
-                self._move(b, "gather", first, (self.areas["in", port], inlet), width)
 
-    def end_tile(self, b: ir.IRBuilder) -> None:
-        """Write the lanes of one tile to where its tables say."""
+    def in_pieces(self, b: ir.IRBuilder, run: Callable[[ir.Value, ir.Value], object]) -> None:
+        """Emit ``run(first, count)`` for as many frames at a time as lie in scratch: tables are turned
+        into lanes before, and lanes written to where tables say afterwards."""
         fn = self._function
+        inlets = [i for i, p in enumerate(self._kernel.inlets) if p.mode == "table" and self._moves]
+        outlets = [i for i, port in enumerate(self._kernel.outlets) if port.mode == "table"]
+        if not inlets and not outlets:
+            run(integer(0), fn.frames)
+            return
         rest = b.sub(fn.lanes, b.mul(fn.tile, integer(fn.width)))
-        count = smaller(b, rest, integer(fn.width))
-        for port, outlet in enumerate(self._kernel.outlets):
-            if outlet.mode == "table":
-                areas = self.areas["out", port]
-                self._move(b, "scatter", fn.words.outlet(port), (areas, outlet), count)
+        lanes = smaller(b, rest, integer(fn.width))
+
+        def gather(done: ir.Value, count: ir.Value) -> None:
+            for i in inlets:
+                self._move(b, "in", i, (done, count), integer(fn.width))
+
+        def scatter(done: ir.Value, count: ir.Value) -> None:
+            for i in outlets:
+                self._move(b, "out", i, (done, count), lanes)
+
+        if not self._fits_squares(inlets, outlets):
+            gather(integer(0), fn.frames)
+            run(integer(0), fn.frames)
+            scatter(integer(0), fn.frames)
+            return
+        squares = Squares(
+            b,
+            fn,
+            [(fn.words.inlet(i), self.areas["in", i]) for i in inlets],
+            [(fn.words.outlet(i), self.areas["out", i]) for i in outlets],
+        )
+        fit = b.and_(squares.fit, b.icmp_signed("==", lanes, integer(fn.width)))
+
+        def piece(done: ir.Value) -> ir.Value:
+            left, size = b.sub(fn.frames, done), integer(squares.size)
+            square = b.and_(fit, b.icmp_signed(">=", left, size))
+            count = b.select(square, size, left)
+            with b.if_else(square) as (then, otherwise):
+                with then:
+                    squares.read(b, done)
+                with otherwise:
+                    gather(done, count)
+            run(done, count)
+            with b.if_else(square) as (then, otherwise):
+                with then:
+                    squares.write(b, done)
+                with otherwise:
+                    scatter(done, count)
+            return count
+
+        pieces(b, fn.frames, piece)
+
+    def _fits_squares(self, inlets: list[int], outlets: list[int]) -> bool:
+        kernel = self._kernel
+        ports: list[InPort | OutPort] = [kernel.inlets[i] for i in inlets]
+        ports += [kernel.outlets[i] for i in outlets]
+        even = all(port.rate == port.step == 1 for port in ports)
+        few = sum(port.planes for port in ports) <= MOST
+        return even and few and self._function.width >= 4 and not kernel.archetype
 
     def reader(self, b: ir.IRBuilder, port: int) -> Reader:
         """How to load one plane of the current token: a vector, or one number if it is uniform."""
@@ -66,7 +112,7 @@ class Ports:
             def from_scratch(f: ir.IRBuilder, number: int) -> ir.Value:
                 token, plane = divmod(number, inlet.planes)
                 return fn.load(
-                    f, offset(f, areas[plane], fn.bytes(f, _token(f, fn.i, inlet.rate, token)))
+                    f, offset(f, areas[plane], fn.bytes(f, _token(f, fn.j, inlet.rate, token)))
                 )
 
             return from_scratch
@@ -132,7 +178,7 @@ class Ports:
 
             def to_scratch(f: ir.IRBuilder, number: int, value: ir.Value) -> None:
                 token, plane = divmod(number, outlet.planes)
-                at = fn.bytes(f, _token(f, fn.i, outlet.rate, token))
+                at = fn.bytes(f, _token(f, fn.j, outlet.rate, token))
                 f.store(value, offset(f, areas[plane], at), align=fn.align)
 
             return to_scratch
@@ -172,32 +218,36 @@ class Ports:
     def _move(
         self,
         b: ir.IRBuilder,
-        name: str,
-        first: int,
-        areas: tuple[list[ir.Value], InPort | OutPort],
-        count: ir.Value,
+        side: str,
+        number: int,
+        some: tuple[ir.Value, ir.Value],
+        lanes: ir.Value,
     ) -> None:
-        """Call ``gather`` or ``scatter`` for each plane of the port whose words begin at ``first``;
-        ``areas`` are those of its planes."""
-        fn, (planes, port) = self._function, areas
-        move = function_named(fn.module, symbol(name, fn.width), MOVE_TYPE)
+        """Call ``gather`` or ``scatter`` for each plane of a port: ``some`` is the first frame and how
+        many, ``lanes`` how many of the tile's are moved."""
+        fn, (done, count) = self._function, some
+        inward = side == "in"
+        port = self._kernel.inlets[number] if inward else self._kernel.outlets[number]
+        first = fn.words.inlet(number) if inward else fn.words.outlet(number)
+        name = symbol("gather" if inward else "scatter", fn.width)
+        move = function_named(fn.module, name, MOVE_TYPE)
         table = word(b, fn.args, first + w.TABLE, PTR)
         begin = self._begin(b, first, port.step)
-        vectors = b.mul(fn.frames, integer(port.rate))
+        vectors = b.mul(count, integer(port.rate))
         step = integer(port.step // port.rate)
-        for plane, area in enumerate(planes):
+        for plane, area in enumerate(self.areas[side, number]):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
             entries = offset(b, table, b.mul(tile, integer(8 * w.ENTRY_WORDS * fn.width)))
             if port.step:
-                b.call(move, [entries, area, begin(b, integer(0)), vectors, count, step])
+                b.call(move, [entries, area, begin(b, done), vectors, lanes, step])
                 continue
 
             def each(i: ir.Value, entries: ir.Value = entries, area: ir.Value = area) -> None:
                 here = offset(b, area, fn.bytes(b, i, port.rate))
-                some = integer(port.rate)
-                b.call(move, [entries, here, begin(b, i), some, count, integer(1)])
+                at = begin(b, b.add(done, i))
+                b.call(move, [entries, here, at, integer(port.rate), lanes, integer(1)])
 
-            loop(b, fn.frames, "firing", each)
+            loop(b, count, "firing", each)
 
     def _begin(
         self, b: ir.IRBuilder, first: int, step: int

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
+from amp.jit.emit_values import Values
 from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
 
 if TYPE_CHECKING:
     from llvmlite import ir
 
-    from amp.jit.emit_values import Values
     from amp.jit.kernel_function import KernelFunction
 
 
-def emit_skewed(function: KernelFunction, values: Values, b: ir.IRBuilder) -> None:
+def emit_skewed(function: KernelFunction, b: ir.IRBuilder) -> None:
     """Emit the one tile of a skewed kernel."""
-    _Skewed(function, values, b).run()
+    _Skewed(function, b).run()
 
 
 class _Skewed:
-    def __init__(self, function: KernelFunction, values: Values, b: ir.IRBuilder) -> None:
-        self.function, self.values, self.b = function, values, b
+    def __init__(self, function: KernelFunction, b: ir.IRBuilder) -> None:
+        self.function, self.values, self.b = function, Values(function), b
         self.kernel = kernel = function.kernel
         words = function.words
         self.source = self._one_lane(words.inlet(0), kernel.inlets[0].mode)

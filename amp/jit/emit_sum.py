@@ -1,6 +1,6 @@
 """Sums over members in generated code, in the order of `amp.ir.Builder.tree_sum`.
 
-Each frame has a row of eight accumulators for every lane of one term. Every tile adds its lanes to the
+Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its lanes to the
 rows; when all have run, the eight are folded in halves and written to where a table says.
 """
 
@@ -65,13 +65,14 @@ class Sums:
     def writer(self, b: ir.IRBuilder, port: int) -> Writer:
         """How to add one plane of the current token."""
         fn = self._function
+        planes = self._planes[port]
         buffer, lanes = self._buffer(b, port)
         row = b.mul(lanes, integer(8 * w.SUM_ORDER))
-        size = b.mul(fn.frames, row)
-        starts = [offset(b, buffer, b.mul(size, integer(p))) for p in range(self._planes[port])]
+        starts = [offset(b, buffer, b.mul(row, integer(p))) for p in range(planes)]
+        frame = b.mul(row, integer(planes))
 
         def add(f: ir.IRBuilder, plane: int, value: ir.Value) -> None:
-            self._add(f, value, offset(f, starts[plane], f.mul(fn.i, row)))
+            self._add(f, value, offset(f, starts[plane], f.mul(fn.i, frame)))
 
         return add
 
@@ -96,8 +97,8 @@ class Sums:
             table = word(b, fn.args, fn.words.outlet(port) + w.SUM_TABLE, PTR)
             row = b.mul(lanes, integer(8 * w.SUM_ORDER))
             for plane in range(planes):
-                start = offset(b, buffer, b.mul(b.mul(fn.frames, row), integer(plane)))
-                self._fold(b, plane, start, row, (table, lanes))
+                start = offset(b, buffer, b.mul(row, integer(plane)))
+                self._fold(b, plane, start, b.mul(row, integer(planes)), (table, lanes))
 
     def _fold(
         self,

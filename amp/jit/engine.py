@@ -197,3 +197,15 @@ def _checksum(key: str, code: bytes) -> bytes:
 def is_x86() -> bool:
     """The CPU has the x86 control word that flushes denormals."""
     return str(_session()[0].triple).startswith(("x86_64", "i686"))
+
+
+def registers(width: int) -> int:
+    """How many vectors of ``width`` numbers the CPU's registers hold."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        count, lanes = 32, 8
+    elif features.get("avx"):
+        count, lanes = 16, 4
+    else:
+        count, lanes = 16 if is_x86() else 32, 2
+    return count * lanes // max(width, lanes)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from amp.ir import print_kernel
 from amp.jit.archetypes import load
-from amp.jit.emit import archetype_symbol, emit_kernel
+from amp.jit.emit import emit_kernel
+from amp.jit.emit_archetype import archetype_symbol
 from amp.jit.emit_border import emit_move, moves, symbol
-from amp.jit.engine import native
+from amp.jit.engine import native, registers
 
 if TYPE_CHECKING:
     from amp.ir import Kernel
@@ -24,10 +25,13 @@ def generate(call: Call) -> tuple[Native | None, Native | None]:
         return None, None
     ragged = bool(call.lanes % call.width)
     prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
-    return machine_code(code.kernel, call.width, ragged=ragged), prepare
+    kernel = machine_code(code.kernel, call.width, ragged=ragged, single=call.tiles == 1)
+    return kernel, prepare
 
 
-def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
+def machine_code(
+    kernel: Kernel, width: int, *, ragged: bool = False, single: bool = True
+) -> Native:
     """Machine code of a kernel that computes ``width`` lanes at a time.
 
     Parameters
@@ -36,6 +40,8 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
         The kernel and its lanes.
     ragged
         The lanes do not fill the last tile.
+    single
+        There is one tile, or it does not matter.
     """
     imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
     if kernel.archetype:
@@ -43,8 +49,8 @@ def machine_code(kernel: Kernel, width: int, *, ragged: bool = False) -> Native:
     ragged &= any(port.mode == "sum" for port in kernel.outlets)  # only sums can tell
     return native(
         "kernel",
-        f"width {width} ragged {ragged}\n{print_kernel(kernel)}",
-        lambda: emit_kernel(kernel, width, ragged=ragged),
+        f"width {width} ragged {ragged} single {single}\n{print_kernel(kernel)}",
+        lambda: emit_kernel(kernel, width, registers(width), ragged=ragged, single=single),
         imports,
     )
 

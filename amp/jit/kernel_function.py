@@ -24,20 +24,24 @@ class KernelFunction:
         Builder at the top of the function, behind the loads of the header's words.
     tiles, fired, params, states, scratch, lanes
         The header's words.
-    tile, i, k
-        Tile, frame of this call, and firing index: set by the loops while their bodies are emitted.
+    tile, i, j, k
+        Tile, frame of this call, place in scratch, and firing index: set by the loops while their
+        bodies are emitted.
     """
 
     tile: ir.Value
     i: ir.Value
+    j: ir.Value
     k: ir.Value
 
     def __init__(self, module: ir.Module, kernel: Kernel, width: int, name: str) -> None:
         self.module, self.kernel, self.width = module, kernel, width
         self.words = Words.of(kernel)
         function = ir.Function(module, KERNEL_TYPE, name)
-        # spilled vectors that straddle cache lines cost twice
+        # spilled vectors that straddle cache lines cost twice; llvmlite forgets the alignment of a
+        # function that has no attribute besides
         function.attributes.alignstack = 64
+        function.attributes.add("nounwind")
         self.args, self.frames = function.args
         self.align = min(8 * width, 64)
         self.entry = b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -47,6 +51,12 @@ class KernelFunction:
         self.states = word(b, self.args, w.STATES, PTR)
         self.scratch = word(b, self.args, w.SCRATCH, PTR)
         self.lanes = word(b, self.args, w.LANES)
+
+    def at_tile(self, tile: ir.Value) -> KernelFunction:
+        """The same function, at a tile."""
+        other = copy.copy(self)
+        other.tile = tile
+        return other
 
     def with_width(self, width: int) -> KernelFunction:
         """The same function, for vectors of another width."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.ir import Kernel
+    from amp.program import Program
 
 
 def test_ir_of_every_pass_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
@@ -71,3 +72,46 @@ def test_outputs_may_be_written_over_inputs(block: int, swapped: bool) -> None:
     program.run(buffers, out={f"out {name}": buffers[over[name]] for name in "ab"})
     for name in "ab":
         assert_same_bits(buffers[over[name]], want[f"out {name}"], name)
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("lanes", [4, 8, 13, 32])
+@pytest.mark.parametrize("block", [7, 8, 20, 64])
+def test_lanes_of_the_caller_are_read_and_written_where_they_lie(
+    width: int, lanes: int, block: int
+) -> None:
+    """In squares of eight frames and one by one, whatever is left of a block and of a tile; long code
+    does not keep all of its coefficients in registers."""
+
+    def compiled(batch: int, *, alone: bool) -> Program:
+        g = amp.Graph(batch=batch)
+        low = x = g.input("x")
+        for i in range(9):
+            low = g.add(nodes.Biquad(b0=0.9, b1=0.1 * i, b2=0.05, a1=-0.3, a2=0.1), low)
+        g.output("out", low)
+        g.output("sum", g.add(nodes.Add(), low, x))
+        return amp.compile(g, None if alone else amp.plan(g, block=block, width=width))
+
+    signal = np.random.default_rng(3).normal(size=(lanes, 1, 200))
+    program, single = compiled(lanes, alone=False), compiled(1, alone=True)
+    parts = [program.run({"x": part}) for part in np.split(signal, [3, 90, 91], axis=2)]
+    for lane in range(lanes):
+        single.reset()
+        want = single.run({"x": signal[lane : lane + 1]})
+        for name in ("out", "sum"):
+            got = np.concatenate([part[name][lane : lane + 1] for part in parts], axis=2)
+            assert_same_bits(got, want[name], f"{name}, lane {lane}")
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+@pytest.mark.parametrize("voices", [9, 16, 17, 40])
+def test_tiles_in_pairs_and_the_last_one_alone(width: int, voices: int) -> None:
+    g = amp.Graph(batch=2)
+    x = g.input("x")
+    some = [g.add(nodes.OnePole(cutoff=100.0 * v), x) for v in range(1, voices + 1)]
+    panned = [g.add(nodes.Pan(), one, position=v / voices) for v, one in enumerate(some)]
+    g.output("out", g.add(nodes.Mix(), *panned))
+    signal = {"x": np.random.default_rng(4).normal(size=(2, 1, 150))}
+    want = amp.compile(g).run(signal)["out"]
+    got = amp.compile(g, amp.plan(g, block=32, width=width)).run(signal)["out"]
+    assert_same_bits(got, want)
