@@ -257,12 +257,13 @@ def check_state(state: State, now: Instance) -> None:
     if not is_whole(state.clock, 0, 1 << 48):
         raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
     own = now.read(state.clock)
-    names = {(name,): ((COLUMNS,), "i") for name in uncounted(now.about)}
+    names: Shapes = {(name,): ((COLUMNS,), "i") for name in uncounted(now.about)}
+    expected: dict[str, Shapes]
     expected = {"nodes": _shapes(own.nodes), "lines": _shapes(own.lines), "firings": names}
     for field in ("nodes", "lines", "firings", "edges", "stamps", "params"):
         if field == "edges":  # how many they are follows from the firings, which have been checked
             counts = Counts.at_pace(now.about, now.pace, state.clock).with_firings(state.firings)
-            expected |= {"params": _shapes(now.params), **_token_shapes(now, counts)}
+            expected |= {"params": _shapes(now.params)} | _token_shapes(now, counts)
         got = _shapes(getattr(state, field))
         if expected[field] != got:
             wrong = sorted({*expected[field].items()} ^ {*got.items()}, key=str)
