@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
@@ -84,7 +85,16 @@ class BadGraph(AmpError):
 
 
 class Deadlock(AmpError):
-    """A cycle holds no tokens, so no node of it can ever fire."""
+    """A cycle holds no tokens, so no node of it can ever fire.
+
+    Attributes
+    ----------
+    result
+        Where rates depend on data this is found at the end of a run: what the rest of the graph has
+        made by then.
+    """
+
+    result: Any = None
 
 
 class InconsistentRates(AmpError):

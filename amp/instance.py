@@ -11,11 +11,12 @@ import numpy as np
 
 from amp.constants import check_constant, is_whole
 from amp.contract import Param, constant_array
-from amp.errors import BadNode, BadState, BadValue
+from amp.errors import BadNode, BadState, BadValue, Deadlock
 from amp.jit import words as w
 from amp.jit.carry import Carry
 from amp.jit.counts import COLUMNS, FIRED, Counts, uncounted
 from amp.jit.snapshot import Content, find_places, read_snapshot, write_snapshot
+from amp.result import Memory, RingUse, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
     from amp.jit.snapshot import Places, Row
-    from amp.result import State
     from amp.schedule import IPLS, Paces
 
     Signals = Mapping[str, NDArray[np.float64]]
@@ -36,7 +36,17 @@ _PATIENCE_SECONDS = 0.02
 
 
 class Runner(Protocol):
-    """An engine: moves a bound program's clock."""
+    """An engine: moves a bound program's clock.
+
+    Attributes
+    ----------
+    records
+        Label of each kernel, and its cycles, firings and frames.
+    most
+        Most tokens that each edge has held, or can hold.
+    growth
+        Rings that have grown: number, clock, capacity from then on.
+    """
 
     records: list[tuple[str, NDArray[np.int64]]]
 
@@ -46,6 +56,15 @@ class Runner(Protocol):
 
     def grow(self, edge: int) -> None:
         """Double the ring of an edge."""
+
+    @property
+    def most(self) -> NDArray[np.int64]: ...
+
+    @property
+    def growth(self) -> list[tuple[int, int, int]]: ...
+
+    def waiting_cycle(self) -> list[int]:
+        """Nodes that wait for one another and can never fire again, in the direction of the stream."""
 
     def counts(self) -> Counts | None:
         """How often nodes have fired, if it is more than the clock says."""
@@ -138,20 +157,39 @@ class Instance:
             if port.node.name in known:
                 self._point(port, *known[port.node.name])
 
-    def run_until(self, clock: int, tell: Callable[[int], None] | None = None) -> None:
-        """Move the clock on, and ``tell`` now and then where it is."""
-        chunk = 4096
+    def run_until(
+        self, clock: int, tell: Callable[[int], None] | None = None, every: int = 0
+    ) -> None:
+        """Move the clock on, and ``tell`` now and then where it is, or ``every`` so many frames.
+
+        Raises
+        ------
+        ArenaExhausted
+            If a ring may not grow; the same call goes on.
+        Deadlock
+            If in the end some nodes wait for one another.
+        """
+        chunk = every or 4096
         before = time.perf_counter()
         while self.clock < clock:
             frames = min(chunk, clock - self.clock)
             while (edge := self.runner.run(frames)) is not None:
                 self._grow(edge)
             now = time.perf_counter()
-            if now - before < _PATIENCE_SECONDS:
+            if now - before < _PATIENCE_SECONDS and not every:
                 chunk *= 2
             before = now
             if tell is not None:
                 tell(self.clock)
+        if cycle := self.runner.waiting_cycle():
+            nodes = [self.about.nodes[index] for index in cycle]
+            raise Deadlock(
+                "some nodes wait for one another's tokens, and none of them can ever fire again",
+                got=" -> ".join(repr(node.name) for node in [*nodes, nodes[0]])
+                + f" at clock {self.clock}",
+                where=str(nodes[0]),
+                fix="give one of these edges initial tokens: amp.edge(stream, initial=1)",
+            )
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
@@ -245,6 +283,31 @@ class Instance:
         arena.view(0, (arena.size // 8,), np.int64)[self._words] = counts.rows[self._first, FIRED]
         self.bound.clock[0] = clock
         self.runner.seek(counts)
+
+    def memory(self) -> Memory:
+        """What it holds."""
+        counts, growth = self.counts(self.clock), self.runner.growth
+        _, held = counts.tokens()
+        most = self.runner.most
+        uses = []
+        for call in self.bound.calls:
+            for node, at, edge, number in call.call.edges():
+                row, ring = int(self.about.first[node.index]) + at, self.bound.rings[number]
+                uses.append(
+                    RingUse(
+                        self.about.nodes[edge.source].name,
+                        node.name,
+                        capacity=ring.frames,
+                        tokens=int(held[row]),
+                        most=int(most[row]),
+                        ring=number,
+                        bytes=ring.bytes,
+                        growth=tuple(
+                            (clock, size) for which, clock, size in growth if which == number
+                        ),
+                    )
+                )
+        return Memory(self.clock, self.bound.arena.size, tuple(uses))
 
     def carry_from(self, old: Instance) -> Carry:
         """What of the state of ``old`` has a place here."""

@@ -172,7 +172,9 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
         if ipls is None:
             runner = KpnRunner(bound, frozen, pace, threads=options.threads, timing=options.timing)
         else:
-            runner = IplsRunner(bound, frames, threads=options.threads, timing=options.timing)
+            runner = IplsRunner(
+                bound, frames, pace.held(frames), threads=options.threads, timing=options.timing
+            )
         return Instance(
             frozen,
             pace,

@@ -11,10 +11,9 @@ import numpy as np
 
 from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
-from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, ProgramBusy
+from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, Deadlock, ProgramBusy
 from amp.graph import Graph
 from amp.instance import Instance, Runner, check_state
-from amp.jit.memory import ring_uses
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State, Timing
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State", "Timing"]
 
 Progress = Callable[[int, int], None]
-_Stopped = tuple[int, Result, Callable[[int], None]]
-"""A run that waits for memory: the clock it goes to, what it returns, whom it tells."""
+_Stopped = tuple[int, Result, Callable[[int], None], int]
+"""A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often."""
 
 
 class Program:
@@ -75,6 +74,7 @@ class Program:
         frames: int | None = None,
         out: Mapping[str, NDArray[np.float64]] | None = None,
         progress: Progress | None = None,
+        memory_every: int = 0,
     ) -> Result:
         """Move the clock on and return as many frames of each output.
 
@@ -88,6 +88,8 @@ class Program:
             Arrays to write outputs into, C-contiguous float64 of the right shapes.
         progress
             Called now and then with the frames done and the frames in all.
+        memory_every
+            Note what every ring holds every so many frames, in ``result.memory``.
 
         Raises
         ------
@@ -101,7 +103,9 @@ class Program:
         with self._alone(
             "a program runs in one thread at a time", "compile one program per thread"
         ):
-            return self._run(inputs or {}, frames, out or {}, progress)
+            if not is_whole(memory_every, 0):
+                raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
+            return self._run(inputs or {}, frames, out or {}, progress, memory_every)
 
     def resume(self) -> Result:
         """Go on with the run that `ArenaExhausted` stopped, and return what it would have.
@@ -197,6 +201,7 @@ class Program:
         frames: int | None,
         out: Mapping[str, NDArray[np.float64]],
         progress: Progress | None,
+        memory_every: int = 0,
     ) -> Result:
         now, fade = self._instance, self._fade
         about = now.about
@@ -207,7 +212,11 @@ class Program:
         latency = self.latency
         begin = now.clock
 
+        result = Result(results, latency, about.sample_rate)
+
         def tell(clock: int) -> None:
+            if memory_every:
+                result.memory.append(self._instance.memory())
             if progress is not None:
                 progress(clock - begin, count)
 
@@ -221,14 +230,19 @@ class Program:
                 self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
-        return self._finish(begin + count, Result(results, latency, about.sample_rate), tell)
+        return self._finish(begin + count, result, tell, memory_every)
 
-    def _finish(self, clock: int, result: Result, tell: Callable[[int], None]) -> Result:
+    def _finish(
+        self, clock: int, result: Result, tell: Callable[[int], None], every: int
+    ) -> Result:
         """Run until ``clock``, with the arrays of ``result`` in place."""
         try:
-            self._instance.run_until(clock, tell)
+            self._instance.run_until(clock, tell, every)
         except ArenaExhausted:
-            self._stopped = clock, result, tell
+            self._stopped = clock, result, tell, every
+            raise
+        except Deadlock as error:
+            self._stopped, error.result = None, result
             raise
         self._stopped = None
         return result
@@ -413,15 +427,7 @@ class Program:
         During a crossfade, those of the new graph.
         """
         with self._alone():
-            now = self._instance
-            bound = now.bound
-            rings = [
-                RingUse(source, consumer, capacity, tokens, ring, bound.rings[ring].bytes)
-                for source, consumer, ring, capacity, tokens in ring_uses(
-                    bound, now.about, now.counts(now.clock)
-                )
-            ]
-        return Memory(bound.arena.size, tuple(rings))
+            return self._instance.memory()
 
     @property
     def ir(self) -> str:

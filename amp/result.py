@@ -20,6 +20,8 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         Frames from the start of the clock to the first visible token, by output.
     sample_rate
         Frames per second.
+    memory
+        What rings held on the way, if the run was told to note it.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         sample_rate: float,
     ) -> None:
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
+        self.memory: list[Memory] = []
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -100,40 +103,49 @@ class RingUse:
     ----------
     source, consumer
         Names of its nodes.
-    capacity, tokens
-        Tokens of the ring, and how many of them this edge holds now.
+    capacity, tokens, most
+        Tokens of the ring, how many of them this edge holds now, and the most that it has held; under
+        a schedule, the most that it can hold.
     ring, bytes
         Number of the ring, which readers of one outlet share, and its bytes.
+    growth
+        Clock and capacity of each time that the ring has grown.
     """
 
     source: str
     consumer: str
     capacity: int
     tokens: int
+    most: int
     ring: int
     bytes: int
+    growth: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a program holds. It never grows: all bounds are known before anything runs.
+    """What a program holds. All bounds are known before anything runs, but for rings whose tokens
+    depend on data: those grow.
 
     Attributes
     ----------
+    clock
+        Frames run.
     bytes
         Size of its one allocation: rings, states, delay lines, tables, parameters, scratch.
     rings
         Every edge that lies in memory; the others are values inside a kernel.
     """
 
+    clock: int
     bytes: int
     rings: tuple[RingUse, ...]
 
     def __str__(self) -> str:
         lines = [f"{self.bytes} bytes, {len(self.rings)} edge(s) in rings"]
         lines += [
-            f"  {use.source} -> {use.consumer}: {use.tokens} of {use.capacity} tokens, "
-            f"ring {use.ring} of {use.bytes} bytes"
+            f"  {use.source} -> {use.consumer}: {use.tokens} of {use.capacity} tokens, {use.most} at "
+            f"most, ring {use.ring} of {use.bytes} bytes"
             for use in self.rings[:64]
         ]
         if len(self.rings) > 64:

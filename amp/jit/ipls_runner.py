@@ -27,8 +27,11 @@ _TIMERS = slice(driver.CYCLES, driver.FRAMES + 1)
 class IplsRunner:
     """Runs the steps of a schedule in order, independent ones on ``threads`` threads."""
 
-    def __init__(self, bound: Bound, block: int, *, threads: int, timing: bool) -> None:
-        self._bound, self._block = bound, block
+    def __init__(
+        self, bound: Bound, block: int, most: NDArray[np.int64], *, threads: int, timing: bool
+    ) -> None:
+        self._bound, self._block, self.most = bound, block, most
+        self.growth: list[tuple[int, int, int]] = []
         self._by_call = {id(b.call): b for b in bound.calls}
         self._pool = Threads(threads) if threads > 1 else None
         self._rows: list[Words] = []
@@ -58,6 +61,10 @@ class IplsRunner:
     def grow(self, edge: int) -> None:
         """See `amp.program.Runner`: it is never asked."""
         raise AssertionError(edge)
+
+    def waiting_cycle(self) -> list[int]:
+        """See `amp.instance.Runner`: it is refused before anything runs."""
+        return []
 
     def counts(self) -> None:
         """See `amp.instance.Runner`: the clock says them."""

@@ -38,6 +38,7 @@ class KpnRunner:
     ) -> None:
         self._bound, self._graph, self._pace = bound, graph, pace
         self._scheduler = load_scheduler()
+        self.growth: list[tuple[int, int, int]] = []
         self._threads = Threads(threads) if threads > 1 else None
         count = len(bound.calls)
         self._processes = np.zeros(count, kpn.PROCESS)
@@ -55,6 +56,7 @@ class KpnRunner:
         self._samples = _samples_in_order(graph)
         self._join()
         self._settle_network(size, threads, timing=timing)
+        self._can_deadlock = graph.dynamic.any() and _has_cycle(graph)
         if graph.dynamic.any():
             self._route()
         self.lay()
@@ -76,8 +78,45 @@ class KpnRunner:
     def grow(self, edge: int) -> None:
         """See `amp.program.Runner`."""
         written, _ = self.counts().tokens()
-        self._bound.grow(int(self._ring_of[edge]), int(written[edge]))
+        ring = int(self._ring_of[edge])
+        self._bound.grow(ring, int(written[edge]))
         self.lay()
+        clock = int(self._network["clock"][0])
+        self.growth.append((ring, clock, self._bound.rings[ring].frames))
+
+    @property
+    def most(self) -> Ints:
+        """See `amp.instance.Runner`."""
+        most: Ints = self._edges["most"] + self._graph.history
+        return most
+
+    def waiting_cycle(self) -> list[int]:
+        """Nodes each of which waits for a token of the one before it, which none can ever make."""
+        if not self._can_deadlock:
+            return []
+        graph, counts = self._graph, self.counts()
+        _, held = counts.tokens()
+        lacks = held - graph.history < graph.consumed  # more than needed, if counts differ
+        for node in graph.nodes:
+            if node.type.router == "select":  # waits for the one that its control names
+                here = slice(graph.first[node.index], graph.first[node.index + 1])
+                numbers = np.arange(len(lacks))[here]
+                lacks[here] &= numbers == self._processes["missing"][node.index]
+        stuck = graph.dynamic.copy()
+        while True:
+            waits = np.flatnonzero(lacks & stuck[graph.source] & stuck[graph.consumer])
+            before = int(stuck.sum())
+            stuck[:] = False
+            stuck[graph.consumer[waits]] = True
+            if stuck.sum() == before:
+                break
+        cause = dict(zip(graph.consumer[waits].tolist(), graph.source[waits].tolist(), strict=True))
+        path: list[int] = []
+        index = next(iter(cause), -1)
+        while index >= 0 and index not in path:
+            path.append(index)
+            index = cause[index]
+        return path[path.index(index) :][::-1] if path else []
 
     def counts(self) -> Counts:
         """How often processes have fired."""
@@ -97,6 +136,8 @@ class KpnRunner:
         processes["time"] = counts.rows[:, TIME]
         processes["previous"] = np.ascontiguousarray(counts.rows[:, PREVIOUS]).view(np.float64)
         processes["full"] = processes["missing"] = -1
+        _, held = counts.tokens()
+        self._edges["most"] = held - self._graph.history
 
     def lay(self) -> None:
         """Write every address and capacity, as the program's memory is now."""
@@ -241,3 +282,12 @@ def _samples_in_order(graph: Frozen) -> list[tuple[int, bool]]:
         members = condensed.nodes[part]["members"]
         order += [(index, len(members) > 1) for index in samples if index in members]
     return order
+
+
+def _has_cycle(graph: Frozen) -> bool:
+    """Whether nodes that fire as data says may wait for one another."""
+    import networkx as nx
+
+    inside = graph.dynamic[graph.source] & graph.dynamic[graph.consumer]
+    edges = zip(graph.source[inside].tolist(), graph.consumer[inside].tolist(), strict=True)
+    return not nx.is_directed_acyclic_graph(nx.DiGraph(edges))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.errors import IllegalSchedule
+from amp.schedule.dynamic import routers
 from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Loop
 
 if TYPE_CHECKING:
@@ -25,7 +26,13 @@ def check_schedule(plan: IPLS, graph: Frozen, paces: Paces) -> None:
     IllegalSchedule
         Its ``violations`` name node or edge, the rule, and the nearest mend.
     """
-    violations = []
+    violations = [
+        f"node {node.name!r} ({node.kind}) fires others as data says, and a schedule fires at known "
+        "clocks; compile without a schedule"
+        for node in routers(graph)
+    ]
+    if violations:
+        raise IllegalSchedule(violations)
     if plan.graph != graph.fingerprint:
         violations.append(
             f"it was made for another graph: fingerprint {plan.graph!r}, this graph has "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.errors import BadGraph, BadValue
+from amp.schedule.dynamic import routers
 from amp.schedule.ipls import IPLS, MAX_BLOCK, WIDTHS, Cohort, Loop, Stage
 from amp.schedule.latency import paces
 from amp.schedule.settle import settle
@@ -52,6 +53,13 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
     frozen = settle(graph.freeze())
     if width not in WIDTHS:
         raise BadValue(f"a width is one of {WIDTHS}", got=repr(width))
+    for router in routers(frozen):
+        raise BadGraph(
+            "a schedule fires nodes at known clocks, and rates here depend on data",
+            got=router.kind,
+            where=str(router),
+            fix="compile the graph without a schedule",
+        )
     planner = _Planner(frozen, paces(frozen), int(width))
     return IPLS(int(block), planner.items(None, int(block)), frozen.fingerprint)
 
