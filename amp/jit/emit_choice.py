@@ -45,9 +45,10 @@ def arms(kernel: Kernel, numbers: set[int], pure: Collection[str]) -> dict[int, 
         both: Arms = ([], [])
         for arm, end in zip(both, choice.operands[1:], strict=True):
             inside: set[int] = set()
+            others = taken | numbers
             for value in reversed(kernel.values[:place]):
                 wanted = {choice.index} if value is end else inside
-                mine = users[value.index] <= wanted and value.index not in taken | numbers
+                mine = users[value.index] <= wanted and value.index not in others
                 if mine and value.varies and value.op in pure:
                     arm.insert(0, value)
                     inside.add(value.index)
