@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 from amp.jit import words as w
+from amp.jit.emit_choice import arms, one_numbers
 from amp.jit.llvm import F64, I1, I64, PTR, integer, offset, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from amp.ir import Value
     from amp.jit.emit_ports import Reader
@@ -26,6 +27,11 @@ class Values:
         self._made: dict[int, Any] = {}
         self._same: dict[int, ir.Value] = {}  # values that are one number for all lanes
         self._lines: list[tuple[ir.Value, ir.Value]] = []  # base and mask
+        self._numbers: set[int] = set()
+        if function.width > 1 and not across and not self._kernel.skewed:
+            self._numbers = one_numbers(self._kernel, COMPARISONS)
+        self._arms = arms(self._kernel, self._numbers, PURE)
+        self._inside = {v.index for both in self._arms.values() for arm in both for v in arm}
         self.readers: list[Reader] = []
         """How to load a token, by in port; set before a value is emitted."""
 
@@ -48,38 +54,59 @@ class Values:
 
     def emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> None:
         """Emit ``value``, whose operands have been; ``states`` is what each state holds."""
-        same = self._emit_same(b, value)
-        if same is None:
-            self._made[value.index] = self._emit(b, value, states)
+        if value.index in self._inside:
+            return  # with the choice that needs it
+        if value.index in self._numbers:
+            self._same[value.index] = self._emit_number(b, value)
+        elif value.index in self._arms:
+            self._made[value.index] = self._choose(b, value, states)
         else:
-            self._same[value.index] = same
+            self._made[value.index] = self._emit(b, value, states)
 
-    def _emit_same(self, b: ir.IRBuilder, value: Value) -> ir.Value | None:
-        """``value`` as one number, if it is a uniform token or a comparison of such and constants:
-        a choice by it is then a branch and no blend."""
-        fn = self.function
-        if fn.width == 1 or self._kernel.skewed or self._across:
-            return None
+    def _emit_number(self, b: ir.IRBuilder, value: Value) -> ir.Value:
         if value.op == "inlet":
             attribute: Any = value.attribute
-            uniform = self._kernel.inlets[attribute[0]].mode == "uniform"
-            return self.readers[attribute[0]](b, attribute[1]) if uniform else None
-        if value.op in COMPARISONS and any(v.index in self._same for v in value.operands):
-            numbers = [self._number(v) for v in value.operands]
-            if None not in numbers:
-                return b.fcmp_ordered(COMPARISONS[value.op], *numbers)
-        return None
+            return self.readers[attribute[0]](b, attribute[1])
+        numbers = [
+            ir.Constant(F64, v.attribute) if v.op == "const" else self._same[v.index]
+            for v in value.operands
+        ]
+        return b.fcmp_ordered(COMPARISONS[value.op], *numbers)
 
-    def _number(self, value: Value) -> ir.Value | None:
-        if value.op == "const":
-            return ir.Constant(F64, value.attribute)
-        return self._same.get(value.index)
+    def _choose(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> ir.Value:
+        """One of two by a condition that is one number."""
+        condition, *ends = value.operands
+        number, both = self._same[condition.index], self._arms[value.index]
+        for outside in self._outside(value):
+            self.lanes(b, outside)  # before the branch, since others may need it too
+        if not any(both):
+            return b.select(number, *(self.lanes(b, v) for v in ends))
+        made = []
+        with b.if_else(number) as branches:
+            for branch, arm, end in zip(branches, both, ends, strict=True):
+                with branch:
+                    for v in arm:
+                        nested = v.index in self._arms
+                        emit = self._choose if nested else self._emit
+                        self._made[v.index] = emit(b, v, states)
+                    made.append((self.lanes(b, end), b.block))
+        chosen = b.phi(made[0][0].type)
+        for of_one, block in made:
+            chosen.add_incoming(of_one, block)
+        return chosen
+
+    def _outside(self, choice: Value) -> Iterator[Value]:
+        """What a choice and its arms need that is not of them."""
+        inner = [v for arm in self._arms[choice.index] for v in arm]
+        for value in inner:
+            if value.index in self._arms:
+                yield from self._outside(value)
+        for value in (choice, *inner):
+            operands = value.operands[1:] if value.index in self._arms else value.operands
+            yield from (v for v in operands if v.index not in self._inside)
 
     def _emit(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> Any:
         fn = self.function
-        if value.op == "select" and value.operands[0].index in self._same:
-            condition, *others = value.operands
-            return b.select(self._same[condition.index], *(self.lanes(b, v) for v in others))
         operands = [self.lanes(b, v) for v in value.operands]
         attribute: Any = value.attribute
         match value.op:

@@ -89,15 +89,13 @@ class Envelope(NodeType):
         is_open = gate > 0.0
         if hold is None and decay is None and sustain is None:
             if self.shape == "linear":
-                step = b.select(is_open, _step(b, attack), -_step(b, release))
-                level = b.clip(level + step, 0.0, 1.0)
+                risen, fallen = level + _step(b, attack), level - _step(b, release)
             else:
                 rise, fall = _pull(b, attack, up=True), _pull(b, release)
-                pull = b.select(is_open, rise, fall)
-                push = b.select(
-                    is_open, (1.0 + ATTACK_OVERSHOOT) * (1.0 - rise), -FALL_OVERSHOOT * (1.0 - fall)
-                )
-                level = b.clip(b.fma(level, pull, push), 0.0, 1.0)
+                risen = b.fma(level, rise, (1.0 + ATTACK_OVERSHOOT) * (1.0 - rise))
+                fallen = b.fma(level, fall, -FALL_OVERSHOOT * (1.0 - fall))
+            # with one gate for all lanes only one of the two is computed
+            level = b.select(is_open, b.min(risen, 1.0), b.max(fallen, 0.0))
             b.next("level", level)
             return level
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -115,3 +115,27 @@ def test_tiles_in_pairs_and_the_last_one_alone(width: int, voices: int) -> None:
     want = amp.compile(g).run(signal)["out"]
     got = amp.compile(g, amp.plan(g, block=32, width=width)).run(signal)["out"]
     assert_same_bits(got, want)
+
+
+@pytest.mark.parametrize("shape", ["linear", "exponential"])
+def test_a_choice_by_one_gate_for_all_lanes_is_the_choice_in_each(shape: str) -> None:
+    """Only the arm that is chosen is computed then; KPN chooses lane by lane."""
+    g = amp.Graph()
+    names = ("gate", "trigger", "attack", "decay", "sustain", "release")
+    streams = {name: g.input(name) for name in names}
+    plain = ("gate", "attack", "release")
+    some = []
+    for used in [names] * 9 + [plain] * 9:
+        inlets: dict[str, Any] = {name: streams[name] for name in used}
+        some.append(g.add(nodes.Envelope(shape), **inlets))
+    offsets = [g.add(nodes.Gain(gain=0.1 * i + 1.0), one) for i, one in enumerate(some)]
+    for name, terms in (("all", offsets[:9]), ("plain", offsets[9:])):
+        g.output(name, g.add(nodes.Mix(), *terms))
+    rng = np.random.default_rng(5)
+    slow = {name: np.repeat(rng.normal(size=8), 25) for name in names[:2]}
+    given = {name: rng.uniform(0.0, 1e-3, 200) for name in names[2:]} | slow
+    signal = {name: array.reshape(1, 1, -1) for name, array in given.items()}
+    want = amp.compile(g).run(signal)
+    got = amp.compile(g, amp.plan(g, block=32)).run(signal)
+    for name in ("all", "plain"):
+        assert_same_bits(got[name], want[name], name)
