@@ -294,6 +294,7 @@ class _Maker:
     def other_rate(self) -> None:
         """A detour at another rate, or in pieces."""
         x: Any = self.tap(self.stream())
+        free = getattr(x, "default", None) is not None  # its rate does not follow from its source
         factor = self.pick(2, 3, 5)
         style = self.pick("slow", "fast", "pieces", "ratio", "uneven", "phases")
         there, back = nodes.Downsample(factor, self.pick(0, factor - 1)), nodes.Hold(factor)
@@ -309,7 +310,8 @@ class _Maker:
             even, odd = self.add(nodes.Distributor(), x)
             half = self.add(self.pick(*SIMPLE[:-1]), even)
             self.others += [half, odd]
-            self.keep(self.add(nodes.Commutator(), half, amp.edge(odd, delay=self.pick(0, 0, 3))))
+            x = self.add(nodes.Commutator(), half, amp.edge(odd, delay=self.pick(0, 0, 3)))
+            self.keep(self.add(nodes.Add(), x, self.streams[1]) if free else x)
             return
         x = self.add(there, x)
         for _ in range(self.draw(st.integers(0, 3))):
@@ -322,7 +324,8 @@ class _Maker:
                 x = self.add(nodes.Add(), x, self.by_clock(self.pick(*fits)))
         if style == "ratio":
             x = self.add(nodes.Downsample(2), self.add(Late(), self.add(nodes.Hold(2), x)))
-        self.keep(self.add(back, x))
+        x = self.add(back, x)
+        self.keep(self.add(nodes.Add(), x, self.streams[1]) if free else x)
 
     def slow_loop(self) -> None:
         """Feedback through nodes that fire less often."""

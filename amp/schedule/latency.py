@@ -22,7 +22,7 @@ import numpy as np
 from amp.cycles import MAX_CYCLE
 from amp.errors import Deadlock, InconsistentRates, TooSlowCycle
 from amp.schedule.gates import share_gates
-from amp.schedule.rates import firing_rates
+from amp.schedule.rates import firing_rates, tokens_per_firing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -370,9 +370,15 @@ class _Solver:
         cycle = [self.source[number] for number in edges]
         tokens, delays = (int(c[edges].sum()) for c in (self.graph.tokens, self.graph.delay))
         processing = int(self.graph.processing[cycle].sum())
+        needed = sum(
+            (int(self.graph.processing[source] + self.graph.delay[number]))
+            * tokens_per_firing(self.graph, number)[0]
+            * Fraction(self.firings[source], self.frames[source])
+            for source, number in zip(cycle, edges, strict=True)
+        )
         raise TooSlowCycle(
-            "a cycle has at least as many initial tokens as frames of delay, or it cannot keep up",
-            expected=f"sum(initial) >= {delays + processing}",
+            "a cycle has at least as many initial tokens as pass in its delay, or it cannot keep up",
+            expected=f"sum(initial) >= {math.ceil(needed)}",
             got=f"{tokens} token(s), {delays} frame(s) of delay and {processing} of processing on "
             + _path(self.nodes, cycle),
             where=str(self.nodes[cycle[0]]),
