@@ -12,6 +12,7 @@ import pytest
 import amp
 from amp import demo, nodes, plot
 from amp.errors import BadInput, BadValue
+from amp.plot import graphs
 
 pytest.importorskip("matplotlib")
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -72,8 +73,8 @@ def test_a_graph_of_many_cohorts_shows_types() -> None:
 def test_boxes_of_a_layer_do_not_overlap() -> None:
     g = demo.graph()
     frozen = g.freeze()
-    boxes = list({id(b): b for b in plot._boxes(frozen.nodes).values()}.values())
-    plot._place(boxes)
+    boxes = list({id(b): b for b in graphs._boxes(frozen.nodes).values()}.values())
+    graphs._place(boxes)
     for layer in {box.layer for box in boxes}:
         column = sorted((b for b in boxes if b.layer == layer), key=lambda b: b.y)
         for above, below in itertools.pairwise(column):
@@ -167,3 +168,28 @@ def test_a_spectrogram_peaks_at_the_tone() -> None:
 def test_a_figure_shows_itself_in_a_notebook() -> None:
     figure = plot.graph(small())
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_rings_are_drawn_over_time() -> None:
+    g = amp.Graph()
+    x, control = g.input("x"), g.input("control")
+    chosen = g.add(nodes.Select(), x, g.add(nodes.Gain(gain=2.0), x), control)
+    g.output("out", amp.edge(chosen, default=0.0))
+    ones = np.ones((1, 1, 3000))
+    program = amp.compile(g)
+    with pytest.raises(BadInput, match="on request"):
+        plot.memory(program.run({"x": ones, "control": ones}))
+    program.reset()
+    result = program.run({"x": ones, "control": ones}, memory_every=100)
+    clocks = [sample.clock for sample in result.memory]
+    assert clocks == list(range(100, 3001, 100))
+    waiting = [
+        next(use for use in sample.rings if (use.source, use.consumer) == ("gain.0", "select.0"))
+        for sample in result.memory
+    ]
+    assert [use.tokens for use in waiting] == clocks  # none is ever taken
+    assert waiting[-1].most == 3000
+    assert waiting[-1].capacity == 4096
+    shown = words(plot.memory(result))
+    assert "gain.0 > select.0" in shown
+    assert "3000 at most, capacity 4096, grown 8 times" in shown
