@@ -44,6 +44,9 @@ class Inlet:
         Exact number of channels, for node types that see all channels at once; None is any number.
     variadic
         Takes any number of streams; ``forward`` receives them as a list.
+    gather
+        What becomes of several streams that are given to it as a list: their ``sum`` or ``mean``, their
+        channels one after another (``concat``), or channel by channel side by side (``stack``).
     """
 
     name: str
@@ -54,6 +57,13 @@ class Inlet:
     optional: bool = False
     channels: int | None = None
     variadic: bool = False
+    gather: Literal["sum", "mean", "concat", "stack"] = "sum"
+
+    def __post_init__(self) -> None:
+        if self.gather not in {"sum", "mean", "concat", "stack"}:
+            raise BadNode(
+                "an inlet gathers streams by sum, mean, concat or stack", got=repr(self.gather)
+            )
 
 
 @dataclass(frozen=True, slots=True)

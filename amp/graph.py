@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+GATHERERS = {"sum": "Mix", "mean": "Mean", "concat": "Concat", "stack": "Stack"}
+"""Node type that makes one stream of several, by what an inlet says."""
+
+
 class Graph:
     """A graph of signal-processing nodes.
 
@@ -171,7 +175,8 @@ class Graph:
             An instance of a node type.
         inlets, named
             What the inlets read, in order or by name: a stream, `edge`, a number, an array of
-            shape ``(batch, channel)``, or an `amp.Param`.
+            shape ``(batch, channel)``, or an `amp.Param`; or a list of streams, which are gathered as
+            the inlet says.
         name
             Unique name; by default the type's name in lower case and a number.
 
@@ -195,7 +200,9 @@ class Graph:
             )
         name = self._name(kind, name, place)
         try:
-            sources, edges, channels, code = self._wire(kind, _bind(kind, inlets, named))
+            sources, edges, channels, code = self._wire(
+                kind, self._gathered(kind, _bind(kind, inlets, named))
+            )
         except AmpError as error:
             if error.where:
                 raise
@@ -212,6 +219,18 @@ class Graph:
         if len(outlets) == 1:
             return outlets[0]
         return tuple(outlets) or None
+
+    def _gathered(self, kind: NodeType, given: dict[str, Any]) -> dict[str, Any]:
+        """What inlets are given, with one stream for each list of them."""
+        for inlet in type(kind).inlets:
+            several = given.get(inlet.name)
+            if (
+                not inlet.variadic
+                and isinstance(several, list | tuple)
+                and any(isinstance(one, Stream | Tapped) for one in several)
+            ):
+                given[inlet.name] = self.add(REGISTRY[GATHERERS[inlet.gather]](), *several)
+        return given
 
     def _wire(
         self, kind: NodeType, given: dict[str, Any]

@@ -154,6 +154,9 @@ def edge(
     initial: ArrayLike | int | tuple[float, int] = 0,
     default: float | None = None,
     gate: str | tuple[str, ...] = (),
+    channels: tuple[int, ...] = (),
+    batches: tuple[int, ...] = (),
+    back: tuple[int, ...] = (),
 ) -> Tapped:
     """A stream with metadata, written where the stream is used.
 
@@ -173,6 +176,9 @@ def edge(
         fire at any other rate.
     gate
         Name of a gate, or several: the consumer waits for its contributors too, see `Graph.gate`.
+    channels, batches, back
+        A map: the channel that each of the edge's channels comes from (-1 is silence), the batch that
+        each batch comes from, and by how many frames each channel lags. It adds a `nodes.Rearrange`.
 
     Examples
     --------
@@ -205,4 +211,7 @@ def edge(
     gates = (gate,) if isinstance(gate, str) else tuple(gate)
     if not all(isinstance(name, str) and name for name in gates):
         raise BadValue("a gate's name is text", got=repr(gate))
+    if channels or batches or back:
+        order = channels or tuple(range(stream.channels))
+        stream = stream.graph.add(REGISTRY["Rearrange"](order, back, batches), stream)
     return Tapped(stream, int(delay), initial, default, gates)

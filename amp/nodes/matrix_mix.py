@@ -32,7 +32,8 @@ class MatrixMix(NodeType):
         Gains of shape (output channels, input channels), at most 4096 each; an `amp.Param` can be
         set between runs.
 
-    Inlets: ``input``, with as many channels as the matrix has columns.
+    Inlets: ``input``, with as many channels as the matrix has columns; the channels of several streams
+    are put one after another.
 
     Examples
     --------
@@ -42,7 +43,7 @@ class MatrixMix(NodeType):
 
     matrix: ArrayLike | Param
 
-    inlets = (Inlet("input"),)
+    inlets = (Inlet("input", gather="concat"),)
     params = ("matrix",)
     channels = "all"
     archetype = "matrix_mix"

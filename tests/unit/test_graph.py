@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import amp
-from amp import nodes
+from amp import Inlet, NodeType, nodes
 from amp.errors import (
     AmpError,
     BadGraph,
@@ -24,6 +24,8 @@ from amp.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amp.contract import Trace
+    from amp.ir import Value
     from amp.program import Program
 
 NAN = float("nan")
@@ -398,3 +400,39 @@ def test_strided_and_read_only_inputs_are_taken(program: Program) -> None:
 def test_outputs_refuse(program: Program, out: Any, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         program.run(arrays(), out=out)
+
+
+def test_several_streams_at_one_inlet_are_gathered() -> None:
+    class Spread(NodeType):
+        """``y = x``, of streams channel by channel. For tests."""
+
+        inlets = (Inlet("input", gather="stack"), Inlet("gain", default=1.0, gather="mean"))
+
+        def forward(self, b: Trace, x: Value, gain: Value) -> Value:
+            return gain * x
+
+    g = amp.Graph()
+    x, y = g.input("x"), g.input("y")
+    g.output("sum", g.add(nodes.Gain(), [x, amp.edge(y, initial=1)], gain=2.0))
+    g.output("mixed", g.add(nodes.MatrixMix([[1.0, 10.0]]), [x, y]))
+    g.output("spread", g.add(Spread(), (x, y), gain=[x, y]))
+    a, b = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[10.0, 20.0, 30.0]]])
+    result = amp.compile(g).run({"x": a, "y": b})
+    assert result["sum"].tolist() == [[[2.0, 24.0, 46.0]]]
+    assert result["mixed"].tolist() == [[[101.0, 202.0, 303.0]]]
+    mean = (a + b) / 2
+    assert np.array_equal(result["spread"], np.concatenate([mean * a, mean * b], axis=1))
+    with pytest.raises(BadNode, match="sum, mean, concat or stack"):
+        Inlet("input", gather="max")  # type: ignore[arg-type]
+
+
+def test_an_edge_may_have_a_map() -> None:
+    g = amp.Graph(batch=2)
+    x = g.input("x", channels=2)
+    swapped = amp.edge(x, channels=(1, -1, 0), batches=(1, 0), back=(0, 0, 1), initial=1)
+    g.output("out", g.add(nodes.Gain(), swapped))
+    a = np.arange(1.0, 13.0).reshape(2, 2, 3)
+    out = amp.compile(g).run({"x": a})["out"]
+    want = np.zeros((2, 3, 3))
+    want[:, 0, 1:], want[:, 2, 2:] = a[::-1, 1, :2], a[::-1, 0, :1]
+    assert np.array_equal(out, want)
