@@ -430,7 +430,7 @@ def render(
     arrays = {
         name: np.pad(a, ((0, 0), (0, 0), (0, frames - a.shape[2]))) for name, a in arrays.items()
     }
-    program = compile_graph(g, schedule, threads=threads)
+    program = compile_graph(g, schedule, threads=threads, max_arena_bytes=max_memory << 20)
     for name, value in _settings(settings or []):
         program.set(name, value)
     begin = time.perf_counter()
@@ -502,7 +502,7 @@ def inspect_graph(
     frozen = settle(g.freeze())
     schedule = _read_schedule(ipls, g, max_memory)
     pace = paces(frozen)
-    program = compile_graph(g, schedule)
+    program = compile_graph(g, schedule, max_arena_bytes=max_memory << 20)
     kernel: dict[int, list[str]] = {}
     for i, call in enumerate(program._instance.bound.lowered.calls):
         for group in call.groups:
@@ -525,7 +525,8 @@ def inspect_graph(
     for node in frozen.nodes[:rows]:
         row = [node.name, node.kind, _reads(node, frozen)]
         own = pace[node.index]
-        row += [str(node.channels), str(Fraction(own.firings, own.frames)), str(own.start)]
+        when = [str(Fraction(own.firings, own.frames)), str(own.start)]
+        row += [str(node.channels), *(["data", ""] if frozen.dynamic[node.index] else when)]
         row += [stage.get(node.name, "")] if schedule else []
         row += kernel.get(node.index, ["", "", ""])
         table.add_row(*(escape(_printable(cell)) for cell in row))

@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 from amp.contract import REGISTRY, NodeType, Param, Trace
-from amp.errors import AmpError, BadFile, Deadlock, InconsistentRates, Place, TooSlowCycle
+from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates, Place, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import paces, settle
@@ -556,16 +556,16 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
 
     Rings, states, delay lines and tables at ``block`` frames of ``width`` lanes, as they are laid
     out natively, and a few kilobytes a node for the objects of Python. The arrays of a run and the
-    compiler's own memory are not in it.
+    compiler's own memory are not in it, nor what rings grow by where rates depend on data.
     """
     frozen = graph.freeze()
+    try:
+        frozen = settle(frozen)
+        held = paces(frozen).held(block)
+    except (BadGraph, Deadlock, InconsistentRates, TooSlowCycle):  # compile will say it
+        held = frozen.tokens + block
     nodes, batch = frozen.nodes, frozen.batch
     frames = np.full(len(nodes), block, np.int64)  # of each node's longest ring
-    try:
-        settled = settle(frozen)
-        held = paces(settled).held(block)
-    except (Deadlock, InconsistentRates, TooSlowCycle):  # compile will say it
-        held = frozen.tokens + block
     np.maximum.at(frames, frozen.source, held)
     rings = np.ones(len(nodes), np.int64)  # readers whose initial tokens differ have their own
     for node in nodes:
@@ -599,7 +599,7 @@ def _padded(lanes: int, width: int) -> int:
 def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
     """Numbers that a lane of ``node`` keeps from frame to frame: states and delay lines."""
     kind = node.type
-    if kind.is_sum or kind.border:
+    if kind.is_sum or kind.border or kind.router:
         return 0
     data = [getattr(kind, name) for name in type(kind).params]
     numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
