@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -18,5 +20,6 @@ collect_ignore = [
 
 # Compiling takes longer than hypothesis expects of one example.
 settings.register_profile("amp", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=2_000)
-settings.load_profile("amp")
+settings.register_profile("machines", deadline=None, max_examples=1_000)
+settings.register_profile("fuzz", deadline=None, max_examples=5_000)
+settings.load_profile("machines" if os.environ.get("CI") else "amp")

@@ -44,6 +44,9 @@ class Inlet:
         Exact number of channels, for node types that see all channels at once; None is any number.
     variadic
         Takes any number of streams; ``forward`` receives them as a list.
+    hold
+        Streams are read by the clock, without waiting: the newest token that is visible, before the
+        first one ``default``, or 0.
     gather
         What becomes of several streams that are given to it as a list: their ``sum`` or ``mean``, their
         channels one after another (``concat``), or channel by channel side by side (``stack``).
@@ -57,6 +60,7 @@ class Inlet:
     optional: bool = False
     channels: int | None = None
     variadic: bool = False
+    hold: bool = False
     gather: Literal["sum", "mean", "concat", "stack"] = "sum"
 
     def __post_init__(self) -> None:

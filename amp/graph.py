@@ -442,9 +442,10 @@ class Graph:
         return self.nodes[index].channels if index >= 0 else self._feedback[-1 - index][0].channels
 
     def _edge(self, inlet: Inlet, given: Any) -> Edge:
+        held = (inlet.default or 0.0) if inlet.hold else None
         if isinstance(given, Stream):
             self._own(given)
-            return Edge(given.node, given.outlet)
+            return Edge(given.node, given.outlet, default=held)
         if not isinstance(given, Tapped):
             raise PortMismatch(
                 f"inlet {inlet.name!r} takes streams",
@@ -455,9 +456,11 @@ class Graph:
         self._gated |= bool(given.gates)
         shape = (self.batch, given.stream.channels)
         initial = initial_tokens(given.initial, shape)
-        return Edge(
-            given.stream.node, given.stream.outlet, given.delay, initial, given.default, given.gates
-        )
+        default = held if given.default is None else given.default
+        if given.hold and default is None:
+            default = inlet.default or 0.0
+        node, outlet = given.stream.node, given.stream.outlet
+        return Edge(node, outlet, given.delay, initial, default, given.gates)
 
     def _channels(self, kind: NodeType, widths: dict[str, int]) -> int:
         if kind.channels == "each":

@@ -140,6 +140,7 @@ class Tapped(Operand):
     initial: ArrayLike | int | tuple[float, int]
     default: float | None = None
     gates: tuple[str, ...] = ()
+    hold: bool = False
 
     @property
     def graph(self) -> Graph:  # type: ignore[override]
@@ -153,6 +154,7 @@ def edge(
     delay: int = 0,
     initial: ArrayLike | int | tuple[float, int] = 0,
     default: float | None = None,
+    hold: bool = False,
     gate: str | tuple[str, ...] = (),
     channels: tuple[int, ...] = (),
     batches: tuple[int, ...] = (),
@@ -174,6 +176,8 @@ def edge(
         Read by the clock instead of in order: at clock t the newest token that is visible, else
         this number. The consumer does not wait for the edge, so its delay adds no latency, and may
         fire at any other rate.
+    hold
+        The same with the inlet's own default, or 0.
     gate
         Name of a gate, or several: the consumer waits for its contributors too, see `Graph.gate`.
     channels, batches, back
@@ -214,4 +218,4 @@ def edge(
     if channels or batches or back:
         order = channels or tuple(range(stream.channels))
         stream = stream.graph.add(REGISTRY["Rearrange"](order, back, batches), stream)
-    return Tapped(stream, int(delay), initial, default, gates)
+    return Tapped(stream, int(delay), initial, default, gates, hold)

@@ -436,3 +436,42 @@ def test_an_edge_may_have_a_map() -> None:
     want = np.zeros((2, 3, 3))
     want[:, 0, 1:], want[:, 2, 2:] = a[::-1, 1, :2], a[::-1, 0, :1]
     assert np.array_equal(out, want)
+
+
+def test_held_inlets_do_not_wait() -> None:
+    class Held(NodeType):
+        """``y = gain x`` with a gain that is read by the clock. For tests."""
+
+        inlets = (Inlet("input"), Inlet("gain", default=0.5, hold=True))
+
+        def forward(self, b: Trace, x: Value, gain: Value) -> Value:
+            return gain * x
+
+    g = amp.Graph()
+    x = g.input("x")
+    g.output("held", g.add(Held(), x, gain=amp.edge(x, delay=2)))
+    g.output("own", g.add(nodes.Gain(), x, gain=amp.edge(x, delay=2, hold=True)))
+    g.output("given", g.add(Held(), x, gain=amp.edge(x, delay=1, default=7.0)))
+    g.output("plain", g.add(Held(), x, gain=x))
+    program = amp.compile(g)
+    assert set(program.latency.values()) == {0}
+    result = program.run({"x": np.array([[[1.0, 2.0, 3.0, 4.0]]])})
+    assert result["held"].tolist() == [[[0.5, 1.0, 3.0, 8.0]]]
+    assert result["own"].tolist() == [[[1.0, 2.0, 3.0, 8.0]]]
+    assert result["given"].tolist() == [[[7.0, 2.0, 6.0, 12.0]]]
+    assert result["plain"].tolist() == [[[1.0, 4.0, 9.0, 16.0]]]
+
+
+def test_voices_with_feedback_of_one_frame_are_lanes_of_one_kernel() -> None:
+    g = amp.Graph()
+    voices = []
+    for i in range(64):
+        back = g.feedback()
+        bent = g.add(nodes.Gain(), amp.edge(back, initial=1), gain=0.01 * i)
+        sine = g.add(nodes.Sine(), 100.0 + 7 * i, modulation=bent)
+        back.connect(sine)
+        voices.append(sine)
+    g.output("out", g.add(nodes.Mix(), *voices))
+    planned = amp.compile(g, amp.plan(g, 256))
+    assert "Gain x64 > Sine x64" in planned.explain().splitlines()[1]
+    assert np.array_equal(planned.run(frames=999)["out"], amp.compile(g).run(frames=999)["out"])
