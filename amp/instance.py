@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from amp.constants import check_constant, is_whole
+from amp.constants import check_constant
 from amp.contract import Param, constant_array
-from amp.errors import BadNode, BadState, BadValue, Deadlock
+from amp.errors import BadNode, BadValue, Deadlock
 from amp.jit import words as w
 from amp.jit.carry import Carry
-from amp.jit.counts import COLUMNS, FIRED, Counts, uncounted
+from amp.jit.counts import FIRED, Counts
 from amp.jit.snapshot import Content, find_places, read_snapshot, write_snapshot
-from amp.result import Memory, RingUse, State
+from amp.result import Memory, RingUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
-    from amp.jit.snapshot import Places, Row
+    from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
 
     Signals = Mapping[str, NDArray[np.float64]]
@@ -313,56 +313,6 @@ class Instance:
         """What of the state of ``old`` has a place here."""
         sides = ((i.bound, i.about, i.pace, i.places) for i in (old, self))
         return Carry(*sides)
-
-
-def check_state(state: State, now: Instance) -> None:
-    """Refuse a damaged snapshot before anything has changed."""
-    if not is_whole(state.clock, 0, 1 << 48):
-        raise BadState("a snapshot's clock is a whole number from 0", got=repr(state.clock))
-    own = now.read(state.clock)
-    names: Shapes = {(name,): ((COLUMNS,), "i") for name in uncounted(now.about)}
-    expected: dict[str, Shapes]
-    expected = {"nodes": _shapes(own.nodes), "lines": _shapes(own.lines), "firings": names}
-    for field in ("nodes", "lines", "firings", "edges", "stamps", "params"):
-        if field == "edges":  # how many they are follows from the firings, which have been checked
-            counts = Counts.at_pace(now.about, now.pace, state.clock).with_firings(state.firings)
-            expected |= {"params": _shapes(now.params)} | _token_shapes(now, counts)
-        got = _shapes(getattr(state, field))
-        if expected[field] != got:
-            wrong = sorted({*expected[field].items()} ^ {*got.items()}, key=str)
-            raise BadState(
-                f"a snapshot's {field} have the names and shapes of its graph's",
-                got=f"something else at {wrong[0][0]}",
-                fix="take the snapshot anew with program.state()",
-            )
-
-
-Shapes = dict[tuple[Any, ...], object]
-
-
-def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:
-    """Of every edge's tokens, and of their stamps."""
-    _, held = counts.tokens()
-
-    def shapes(rows: Mapping[tuple[str, int], Row], kind: str) -> Shapes:
-        return {
-            ((name, number),): ((*row.first.shape, count), kind)
-            for (name, number), row in rows.items()
-            if (count := int(held[now.about.first[now.about.numbers[name]] + number]))
-        }
-
-    return {"edges": shapes(now.places.edges, "f"), "stamps": shapes(now.places.stamps, "i")}
-
-
-def _shapes(content: Any, name: tuple[Any, ...] = ()) -> Shapes:
-    """Shape of every array in nested dictionaries."""
-    if not isinstance(content, dict):
-        array = isinstance(content, np.ndarray)
-        return {name: (content.shape, content.dtype.kind) if array else type(content)}
-    found: Shapes = {}
-    for key, value in content.items():
-        found |= _shapes(value, (*name, key))
-    return found
 
 
 def _collect_params(about: Frozen) -> dict[str, list[tuple[Param, Node, Inlet | None]]]:

@@ -13,10 +13,11 @@ from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, Deadlock, ProgramBusy
 from amp.graph import Graph
-from amp.instance import Instance, Runner, check_state
+from amp.instance import Instance, Runner
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State, Timing
+from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
 if TYPE_CHECKING:
