@@ -31,6 +31,10 @@ def check_state(state: State, now: Instance) -> None:
     for field in ("nodes", "lines", "firings", "edges", "stamps", "params"):
         if field == "edges":  # how many they are follows from the firings, which have been checked
             counts = Counts.at_pace(now.about, now.pace, state.clock).with_firings(state.firings)
+            if (counts.rows[:, :PREVIOUS] < 0).any() or not counts.is_possible():
+                raise BadState(
+                    "a snapshot's firings have taken what was there", got=repr(state.firings)
+                )
             expected |= {"params": _shapes(now.params)} | _token_shapes(now, counts)
         got = _shapes(getattr(state, field))
         if expected[field] != got:
@@ -40,8 +44,6 @@ def check_state(state: State, now: Instance) -> None:
                 got=f"something else at {wrong[0][0]}",
                 fix="take the snapshot anew with program.state()",
             )
-        if field == "firings" and any((row[:PREVIOUS] < 0).any() for row in state.firings.values()):
-            raise BadState("a snapshot's firings are counts", got=repr(state.firings))
 
 
 def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:

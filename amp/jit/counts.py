@@ -59,6 +59,16 @@ class Counts:
     def tokens(self) -> tuple[Ints, Ints]:
         """Of every edge the tokens that its producer has written, and those that it holds, which may
         be read again among them."""
+        written, read = self._moved()
+        return written, np.maximum(0, written + self.graph.tokens - read) + self.graph.history
+
+    def is_possible(self) -> bool:
+        """Nobody has taken what was not there."""
+        written, read = self._moved()
+        return bool((written + self.graph.tokens >= read)[self.graph.unbounded].all())
+
+    def _moved(self) -> tuple[Ints, Ints]:
+        """Of every edge the tokens written, and those taken."""
         graph = self.graph
         made, taken = self.rows[graph.source, FIRED], self.rows[graph.consumer, FIRED]
         for node in graph.nodes if graph.dynamic.any() else ():
@@ -72,7 +82,7 @@ class Counts:
         for number, (writes, takes) in graph.cycles.items():
             written[number] = writes.before(made[number])
             read[number] = takes.before(taken[number])
-        return written, np.maximum(0, written + graph.tokens - read) + graph.history
+        return written, read
 
 
 def uncounted(graph: Frozen) -> list[str]:

@@ -24,9 +24,9 @@ SAMPLES = [
 
 
 def around(sample: amp.NodeType) -> amp.Graph:
-    """A graph of ``sample`` alone, batch 2."""
-    g = amp.Graph(44_100, batch=2)
+    """A graph of ``sample`` alone, batch 2 where that can be."""
     kind = type(sample)
+    g = amp.Graph(44_100, batch=1 if kind.router else 2)
     given: dict[str, Any] = {}
     for inlet in kind.inlets:
         if inlet.name not in sample.given and inlet.default is None and not inlet.optional:
@@ -34,7 +34,10 @@ def around(sample: amp.NodeType) -> amp.Graph:
     variadic = kind.inlets and kind.inlets[-1].variadic
     out = g.add(sample, *given.values()) if variadic else g.add(sample, **given)
     for i, stream in enumerate(out if isinstance(out, tuple) else (out,)):
-        g.output(f"out {i}", at_clock(g, sample, stream))
+        g.output(
+            f"out {i}",
+            amp.edge(stream, default=0.5) if kind.router else at_clock(g, sample, stream),
+        )
     return g
 
 
