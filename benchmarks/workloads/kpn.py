@@ -30,6 +30,7 @@ def run(options: Options, say: Say) -> list[Row]:
     voice_case = w1_voices.case_of(VOICES, options.seconds)
     voice_case = Case(NAME, f"W1 V={VOICES}", voice_case.pieces, voice_case.items, "voice-frame")
     engines = graphs.candidates(lambda: graphs.voices(make_voices(VOICES)), "gate")
+    engines.append(_on_threads(2))
     rows = measure(voice_case, engines, options.repeat, say)
     rows += measure(_firing_case(), _firing_candidates(), options.repeat, say)
     sizes = SIZES if max(options.sizes) >= max(SIZES) else SIZES[:3]
@@ -37,6 +38,17 @@ def run(options: Options, say: Say) -> list[Row]:
         for size in sizes:
             rows += measure(_size_case(shape, size), [_alone(shape, size)], options.repeat, say)
     return rows
+
+
+def _on_threads(threads: int) -> Candidate:
+    """The KPN of the voices on several threads."""
+
+    def kpn(pieces: Pieces) -> Player:
+        amp, _ = graphs.load()
+        program = amp.compile(graphs.voices(make_voices(VOICES)), threads=threads)
+        return graphs.player_of(program, "gate", pieces)
+
+    return Candidate(f"amp KPN, {threads} threads", "amp KPN", kpn)
 
 
 def _firing_case() -> Case:
