@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
+SHARED_FRAMES = 1024
+"""The same on several threads: enough that handing processes over is worth it."""
 MAX_THREADS = 256
 MAX_ARENA_BYTES = 1 << 32
 """Most bytes of a program's arena unless the caller says otherwise."""
@@ -140,7 +142,8 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
         check_schedule(ipls, frozen, pace)
 
     # cluster: which nodes become one kernel
-    frames = KPN_FRAMES if ipls is None else ipls.block
+    alone = KPN_FRAMES if options.threads == 1 else SHARED_FRAMES
+    frames = alone if ipls is None else ipls.block
     clustering = Clustering(frozen, pace, frames, options.choose)
     if ipls is None:
         items = clustering.alone()
