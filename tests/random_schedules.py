@@ -1,4 +1,4 @@
-"""Hypothesis strategy: random legal schedules, legal by construction and not by trial.
+"""Hypothesis strategy: random legal schedules, legal by construction and not by trial; and runs in pieces.
 
 A node is *late* on another if fewer tokens are in flight between them than a block has frames, so
 that the producer has to stand in an earlier stage. Any order that respects this is legal; what is
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import random
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from timed_reference import Ends, Pace, ends_of, paces_of
 
@@ -20,8 +21,11 @@ from amp.schedule import IPLS, Cohort, Loop, Stage, plan, settle
 from amp.schedule.ipls import WIDTHS
 
 if TYPE_CHECKING:
+    from bits import Array
+
     from amp import Graph
     from amp.graph import Frozen
+    from amp.program import Program
 
 Item = Stage | Loop
 
@@ -178,3 +182,23 @@ def moved(plan: IPLS, seed: int) -> IPLS:
         return Stage(tuple(cohorts))
 
     return IPLS(plan.block, tuple(map(rebuild, plan.stages)), plan.graph)
+
+
+def examples(share: float) -> settings:
+    """A share of the examples that the profile asks for."""
+    profile = settings.default
+    assert profile is not None
+    return settings(
+        max_examples=max(1, int(profile.max_examples * share)),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def run_split(program: Program, inputs: dict[str, Array], pieces: list[int]) -> dict[str, Array]:
+    """Outputs of a run in pieces, put together."""
+    ends = np.cumsum([0, *pieces])
+    results = [
+        program.run({name: array[..., a:b] for name, array in inputs.items()}, frames=int(b - a))
+        for a, b in pairwise(ends)
+    ]
+    return {name: np.concatenate([r[name] for r in results], axis=2) for name in results[0]}

@@ -125,9 +125,9 @@ Make = "Callable[[_Maker, Any], Stream]"
 class _Maker:
     """A graph in the making."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, batches: tuple[int, ...] = (1, 1, 2, 3)) -> None:
         self.draw = draw
-        self.graph = amp.Graph(48_000, batch=draw(st.sampled_from((1, 1, 2, 3))))
+        self.graph = amp.Graph(48_000, batch=draw(st.sampled_from(batches)))
         self.inputs = {"x": draw(st.integers(1, 3)), "y": 1}
         self.streams: list[Stream] = [self.graph.input(n, c) for n, c in self.inputs.items()]
         self.others: list[Stream] = []  # at other rates
@@ -527,4 +527,109 @@ def cases(draw: st.DrawFn) -> Case:
     outputs = {f"out{i}": m.tap(stream) for i, stream in enumerate(heard)}
     for name, tapped in outputs.items():
         m.graph.output(name, tapped)
+    return Case(m.graph, m.inputs, outputs, draw(st.integers(0, 1 << 16)), draw(st.booleans()))
+
+
+class _Router:
+    """Streams behind routers, each with its channels; tokens of some come together."""
+
+    def __init__(self, maker: _Maker) -> None:
+        self.m = maker
+        self.streams: list[Stream] = []
+
+    def some(self, channels: int = 0) -> Stream:
+        """A stream behind a router, or one from before them."""
+        fits = [s for s in self.streams[-6:] if not channels or s.channels == channels]
+        if fits and self.m.pick(True, True, False):
+            chosen: Stream = self.m.pick(*fits)
+            return chosen
+        return self.m.stream(channels) if channels != 1 else self.m.streams[1]
+
+    def late(self, stream: Stream) -> Any:
+        """``stream``, sometimes delayed or with initial tokens."""
+        style = self.m.pick("plain", "plain", "delay", "tokens", "both")
+        delay = self.m.pick(1, 7, 40) if style in {"delay", "both"} else 0
+        tokens = self.m.initial(stream.channels) if style in {"tokens", "both"} else 0
+        return stream if style == "plain" else amp.edge(stream, delay=delay, initial=tokens)
+
+    def control(self) -> Any:
+        noise = self.m.add(nodes.Noise(self.m.pick(1, 2, 3)))
+        return self.late(self.m.pick(self.some(1), noise, self.m.streams[1]))
+
+    def switch(self) -> None:
+        self.streams += self.m.add(nodes.Switch(), self.late(self.some()), self.control())
+
+    def trigger(self) -> None:
+        kind = nodes.Trigger(self.m.pick("rising", "falling", "both"))
+        self.streams.append(self.m.add(kind, self.late(self.some()), self.control()))
+
+    def select(self) -> None:
+        true = self.some()
+        false = self.some(true.channels)
+        if true.channels == false.channels:
+            taken = [self.late(true), self.late(false), self.control()]
+            self.streams.append(self.m.add(nodes.Select(), *taken))
+
+    def detour(self) -> None:
+        """Two ways and back."""
+        x = self.some()
+        control = self.m.pick(self.some(1), self.m.streams[1])
+        ways = self.m.add(nodes.Switch(), x, control)
+        back = [self.late(self.m.add(self.m.pick(*SIMPLE[:6]), way)) for way in ways]
+        self.streams.append(self.m.add(nodes.Select(), *back, control))
+
+    def effect(self) -> None:
+        if self.streams:
+            x = self.m.pick(*self.streams[-4:])
+            self.streams.append(self.m.add(self.m.pick(*SIMPLE), self.late(x)))
+
+    def pair(self) -> None:
+        """Tokens of two streams, in pairs; one may run ahead of the other for ever."""
+        x = self.some()
+        self.streams.append(self.m.add(nodes.Add(), x, self.late(self.some(x.channels))))
+
+    def loop(self) -> None:
+        """Feedback from token to token."""
+        x = self.some()
+        back = self.m.graph.feedback(x.channels)
+        tokens = self.m.pick(1, 2, 9)
+        tapped = amp.edge(back, initial=tokens, delay=self.m.pick(0, tokens // 2))
+        y = self.m.add(nodes.Add(), x, self.m.add(nodes.Gain(gain=0.4), tapped))
+        back.connect(y)
+        self.streams.append(y)
+
+    def read(self) -> None:
+        """Back to a pace, by the clock."""
+        x = self.some()
+        tokens = self.m.initial(x.channels) if self.m.pick(True, False) else 0
+        heard = amp.edge(x, delay=self.m.pick(0, 1, 30), initial=tokens, default=0.5)
+        self.m.keep(self.m.add(nodes.Gain(gain=-0.5), heard))
+
+    def clock_loop(self) -> None:
+        """Feedback through a clock read, at least a frame late."""
+        back = self.m.graph.feedback()
+        heard = amp.edge(back, delay=self.m.pick(1, 2, 20), default=0.1)
+        y = self.m.add(nodes.Add(), self.m.streams[1], self.m.add(nodes.Gain(gain=0.5), heard))
+        ways = self.m.add(nodes.Switch(), y, self.m.pick(y, self.m.streams[1]))
+        back.connect(self.m.add(nodes.Gain(gain=-0.7), self.m.pick(*ways)))
+        self.m.keep(y)
+        self.streams += ways
+
+
+@st.composite
+def routed_cases(draw: st.DrawFn) -> Case:
+    """A graph whose rates depend on data, and which is heard by the clock."""
+    m = _Maker(draw, batches=(1,))
+    for _ in range(draw(st.integers(0, 2))):
+        m.effect()
+    r = _Router(m)
+    blocks = [r.switch, r.trigger, r.select, r.detour, r.effect, r.effect, r.pair, r.loop, r.read]
+    blocks.append(r.clock_loop)
+    for _ in range(draw(st.integers(2, 9))):
+        blocks[draw(st.integers(0, len(blocks) - 1))]()
+    heard: list[Stream] = [*r.streams[-3:], m.streams[-1]]
+    outputs: dict[str, Stream | Tapped] = {}
+    for i, stream in enumerate(heard):
+        outputs[f"out{i}"] = amp.edge(stream, delay=m.pick(0, 0, 5), default=-1.0)
+        m.graph.output(f"out{i}", outputs[f"out{i}"])
     return Case(m.graph, m.inputs, outputs, draw(st.integers(0, 1 << 16)), draw(st.booleans()))

@@ -12,6 +12,9 @@ written in the time of a firing, the first k firings take ``ceil(k n / d)``.
 An edge with a default is read by the clock: nobody waits for it, and at clock t it gives the newest
 tokens that are visible then, behind an endless past of its newest initial token or its default.
 
+Routers send tokens where data says (`Simulation.route`). They, and whoever waits for what they send, are
+*free*: they fire at the first clock at which what they take is visible, as often as it is.
+
 A firing takes as many tokens from every edge as its inlet's rate says, and it is asserted that each is
 visible by then. What a node computes is its traced ``forward``, evaluated operation by operation
 (`interpret.evaluate`); a node that rearranges is told by its takes which tokens those are.
@@ -27,6 +30,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
 from interpret import Array, evaluate, turns
 
@@ -159,14 +163,14 @@ def rates_of(graph: Frozen, ends: list[Ends]) -> list[Fraction]:
     return [rate[node.index] for node in graph.nodes]
 
 
-def paces_of(graph: Frozen) -> list[Pace]:
-    """When nodes fire: the least offsets, by repetition until nothing moves."""
+def paces_of(graph: Frozen, free: frozenset[int] = frozenset()) -> list[Pace]:
+    """When nodes fire: the least offsets, by repetition until nothing moves; ``free`` nodes have none."""
     nodes, ends = graph.nodes, ends_of(graph)
     pace = [Pace(rate.numerator, rate.denominator) for rate in rates_of(graph, ends)]
     for _ in range(len(nodes) + 1):
         before = list(pace)
         for end in ends:
-            if end.edge.default is not None:
+            if end.edge.default is not None or end.consumer in free:
                 continue
             theirs, mine = pace[end.source], pace[end.consumer]
             lag = nodes[end.source].type.processing_delay + end.edge.delay
@@ -203,6 +207,11 @@ class Fifo:
     def read(self) -> int:
         """Tokens that the next firing takes."""
         return self.ends.took(self.fired + 1) - self.ends.took(self.fired)
+
+    def shows(self, clock: int) -> bool:
+        """It has what the next firing takes, visible."""
+        read = self.read
+        return len(self.tokens) >= read and all(at <= clock for at, _ in list(self.tokens)[:read])
 
     def take(self, clock: int) -> list[Array]:
         """What a firing reads: its past, and the oldest tokens, which must have expired."""
@@ -443,12 +452,19 @@ class Simulation:
 
     def __init__(self, graph: Graph, inputs: Mapping[str, npt.ArrayLike], frames: int) -> None:
         frozen = graph.freeze()
-        self.nodes, self.pace = frozen.nodes, paces_of(frozen)
+        self.nodes, self.free = frozen.nodes, free_nodes(frozen)
+        self.pace = paces_of(frozen, self.free)
         self.arrays = {name: np.asarray(array, np.float64) for name, array in inputs.items()}
         self.processes = [
-            Process(node, self.nodes, graph.sample_rate * pace.firings / pace.frames, graph.batch)
+            None
+            if node.type.router
+            else Process(
+                node, self.nodes, graph.sample_rate * pace.firings / pace.frames, graph.batch
+            )
             for node, pace in zip(self.nodes, self.pace, strict=True)
         ]
+        self.last_control = dict.fromkeys(self.free, 0.0)  # of triggers
+        self.late = [node for node in _sources_first(frozen) if self.is_late(node)]
         self.edges = fifos_of(frozen)
         self.readers = [
             [fifo for fifos in self.edges for fifo in fifos if fifo.edge.source == node.index]
@@ -459,14 +475,37 @@ class Simulation:
         self.outputs = {n.name: np.zeros((graph.batch, n.channels, frames)) for n in heard}
 
     def advance(self, clock: int) -> None:
-        """Whoever is due and has its tokens fires; a producer of this very clock goes first."""
-        while due := [n for n in self.nodes if self.next_clock(n.index) <= clock]:
-            ready = [
-                n for n in due if all(self.is_ready(fifo, clock) for fifo in self.edges[n.index])
-            ]
-            assert ready, f"nobody can fire at {clock}: {due}"
+        """Whoever is due and has its tokens fires; a producer of this very clock goes first. Who reads
+        by the clock what depends on data goes when nobody else can, one at a time."""
+        late = {node.index for node in self.late}
+        early = [node for node in self.nodes if node.index not in late]
+        while True:
+            ready = [node for node in early if self.can_fire(node, clock)]
+            if not ready:
+                ready = [node for node in self.late if self.can_fire(node, clock)][:1]
+            if not ready:
+                break
             for node in ready:
                 self.fire(node, clock)
+        for node in self.nodes:
+            if node.index not in self.free:
+                assert self.next_clock(node.index) > clock, f"{node} cannot fire at {clock}"
+
+    def is_late(self, node: Node) -> bool:
+        """It reads by the clock what depends on data."""
+        return any(e.default is not None and e.source in self.free for e in node.edges)
+
+    def can_fire(self, node: Node, clock: int) -> bool:
+        """It is due, or free, and has what a firing takes."""
+        fifos = self.edges[node.index]
+        if node.index not in self.free:
+            due = self.next_clock(node.index) <= clock
+            return due and all(self.is_ready(fifo, clock) for fifo in fifos)
+        if node.type.router == "select":
+            if not fifos[2].shows(clock):
+                return False
+            fifos = [fifos[0 if fifos[2].tokens[0][1].item() > 0 else 1]]
+        return all(fifo.shows(clock) for fifo in fifos)
 
     def next_clock(self, node: int) -> int:
         """Clock of the node's next firing."""
@@ -477,17 +516,22 @@ class Simulation:
         if fifo.edge.default is None:
             return len(fifo.tokens) >= fifo.read
         source = fifo.edge.source
+        if source in self.free:
+            return True
         lag = self.nodes[source].type.processing_delay + fifo.edge.delay
         return self.next_clock(source) + lag > clock
 
     def fire(self, node: Node, clock: int) -> None:
         """One firing."""
-        if node.type.border == "input":
+        process = self.processes[node.index]
+        if process is None:
+            results = self.route(node, clock)
+        elif node.type.border == "input":
             frame = clock - self.pace[node.index].offset
-            tokens = [[self.arrays[node.name][:, :, frame]]]
+            results = process.fire([[self.arrays[node.name][:, :, frame]]])
         else:
-            tokens = [fifo.take(clock) for fifo in self.edges[node.index]][: len(node.edges)]
-        results = self.processes[node.index].fire(tokens)
+            taken = [fifo.take(clock) for fifo in self.edges[node.index]]
+            results = process.fire(taken[: len(node.edges)])
         k = self.fired[node.index]
         self.fired[node.index] += 1
         if node.type.border == "output":
@@ -497,6 +541,42 @@ class Simulation:
             visible_from = clock + node.type.processing_delay + fifo.edge.delay
             made = results[fifo.edge.outlet][: fifo.ends.made[k % len(fifo.ends.made)]]
             fifo.tokens.extend((visible_from, token) for token in made)
+
+    def route(self, node: Node, clock: int) -> list[list[Array]]:
+        """One firing of a router: the tokens of each outlet."""
+        first, second, *control = self.edges[node.index]
+        if node.type.router == "select":
+            chosen = first if control[0].take(clock)[-1].item() > 0 else second
+            return [[chosen.take(clock)[-1]]]
+        token, now = first.take(clock)[-1], second.take(clock)[-1].item()
+        if node.type.router == "switch":
+            return [[token], []] if now > 0 else [[], [token]]
+        before, self.last_control[node.index] = self.last_control[node.index], now
+        crosses = {"rising": now > 0 and not before > 0, "falling": before > 0 and not now > 0}
+        crosses["both"] = crosses["rising"] or crosses["falling"]
+        return [[token] if crosses[vars(node.type)["crossing"]] else []]
+
+
+def free_nodes(graph: Frozen) -> frozenset[int]:
+    """Nodes that fire as data says: routers, and whoever waits for such a node."""
+    free = {node.index for node in graph.nodes if node.type.router}
+    while True:
+        more = {
+            node.index
+            for node in graph.nodes
+            if any(edge.default is None and edge.source in free for edge in node.edges)
+        }
+        if more <= free:
+            return frozenset(free)
+        free |= more
+
+
+def _sources_first(graph: Frozen) -> list[Node]:
+    """Nodes in an order in which sources come first, wherever there is one."""
+    whole: Any = nx.DiGraph(zip(graph.source.tolist(), graph.consumer.tolist(), strict=True))
+    parts = nx.condensation(whole)
+    order = [i for part in nx.topological_sort(parts) for i in parts.nodes[part]["members"]]
+    return [graph.nodes[index] for index in order]
 
 
 def run_reference(

@@ -152,7 +152,7 @@ struct Process {
   const Entry* const* entries;  // of each inlet, for what moves tokens itself
   int64_t planes;
   int64_t crossing;  // of a trigger
-  int64_t looped;    // a sample that waits for itself in the end
+  int64_t loop;      // number of the loop that a sample is in, or 0
   Count fired;
   Count counts[2];  // tokens of each outlet (switch, trigger) or inlet (select, sample)
   int64_t time;     // of its last firing, if it is data-dependent
@@ -498,18 +498,19 @@ int64_t full_edge(const Network& net) {
   return AMP_KPN_DONE;
 }
 
-// Fire one process that reads by the clock, now that nothing else can write before it reads; whether
-// there was one. Of several that wait for one another, the one whose clock is behind goes first, frame
-// by frame.
+// Fire the first sample that is due, now that nothing else can write before it reads; whether there was
+// one. Those that hear it come later. Of samples in one loop the one whose clock is behind goes first,
+// frame by frame.
 bool fire_a_sample(Network& net) {
-  int64_t behind = -1, least = kNever;
+  int64_t behind = -1, loop = 0, least = kNever;
   for (int64_t i = 0; i < net.sample_count; ++i) {
     const int64_t index = net.samples[i];
     Process& process = net.processes[index];
     const int64_t fired = process.fired.load(std::memory_order_relaxed);
     const int64_t due = process.pace.before(net.clock);
-    if (fired >= due) continue;
-    if (!process.looped) return fire<false>(net, index, due), true;
+    if (fired >= due || (loop && process.loop != loop)) continue;
+    if (!process.loop) return fire<false>(net, index, due), true;
+    loop = process.loop;
     if (const int64_t clock = process.pace.clock(fired); clock < least) {
       behind = index;
       least = clock;

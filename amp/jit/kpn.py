@@ -53,7 +53,7 @@ PROCESS = np.dtype(
         ("entries", np.int64),
         ("planes", np.int64),
         ("crossing", np.int64),
-        ("looped", np.int64),
+        ("loop", np.int64),
         ("fired", np.int64),
         ("counts", np.int64, (2,)),
         ("time", np.int64),

@@ -202,7 +202,7 @@ class KpnRunner:
                 crossing = vars(node.type)["crossing"]
                 processes["crossing"][node.index] = kpn.CROSSINGS[crossing]
         numbers = np.array([index for index, _ in self._samples], np.int64)
-        processes["looped"][numbers] = [looped for _, looped in self._samples]
+        processes["loop"][numbers] = [loop for _, loop in self._samples]
         self._numbers = numbers
         self._network["samples"], self._network["sample_count"] = numbers.ctypes.data, len(numbers)
         self._network["step"] = SAMPLED_FRAMES if len(numbers) else ENDLESS
@@ -267,8 +267,8 @@ class KpnRunner:
         return np.array([len(cycle), cycle.total, *cycle.starts], np.int64)
 
 
-def _samples_in_order(graph: Frozen) -> list[tuple[int, bool]]:
-    """Samples, those first that others hear, and whether each hears itself in the end."""
+def _samples_in_order(graph: Frozen) -> list[tuple[int, int]]:
+    """Samples, those first that others hear, and the number of the loop that each is in, or 0."""
     samples = [node.index for node in graph.nodes if node.type.router == "sample"]
     if not samples:
         return []
@@ -276,11 +276,12 @@ def _samples_in_order(graph: Frozen) -> list[tuple[int, bool]]:
 
     edges = zip(graph.source.tolist(), graph.consumer.tolist(), strict=True)
     whole = nx.DiGraph(edges)
-    order: list[tuple[int, bool]] = []
+    order: list[tuple[int, int]] = []
     condensed = nx.condensation(whole)
-    for part in nx.topological_sort(condensed):
+    for number, part in enumerate(nx.topological_sort(condensed), 1):
         members = condensed.nodes[part]["members"]
-        order += [(index, len(members) > 1) for index in samples if index in members]
+        loop = number if len(members) > 1 else 0
+        order += [(index, loop) for index in samples if index in members]
     return order
 
 

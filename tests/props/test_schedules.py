@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from bits import Array, assert_same_bits, assert_same_runs, flushed
-from hypothesis import HealthCheck, given, settings
+from bits import assert_same_bits, assert_same_runs, flushed
+from hypothesis import given
 from hypothesis import strategies as st
-from random_schedules import moved, schedules, splits
+from random_schedules import examples, moved, run_split, schedules, splits
 from strategies import Case, cases
 from timed_reference import run_reference
 
@@ -39,16 +38,6 @@ REFERENCE_FRAMES = 110
 """The reference is slow; this is still more than one firing of a KPN process."""
 
 
-def examples(share: float) -> settings:
-    """A share of the examples that the profile asks for."""
-    profile = settings.default
-    assert profile is not None
-    return settings(
-        max_examples=max(1, int(profile.max_examples * share)),
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-
-
 def archetype_modes() -> list[Mode]:
     """Every way to compute a node that has a prebuilt kernel."""
     try:
@@ -59,16 +48,6 @@ def archetype_modes() -> list[Mode]:
 
 
 ARCHETYPES = st.deferred(lambda: st.sampled_from(archetype_modes()))
-
-
-def run_split(program: Program, inputs: dict[str, Array], pieces: list[int]) -> dict[str, Array]:
-    """Outputs of a run in pieces, put together."""
-    ends = np.cumsum([0, *pieces])
-    results = [
-        program.run({name: array[..., a:b] for name, array in inputs.items()}, frames=int(b - a))
-        for a, b in pairwise(ends)
-    ]
-    return {name: np.concatenate([r[name] for r in results], axis=2) for name in results[0]}
 
 
 @examples(0.4)

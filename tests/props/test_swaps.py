@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bits import Array, assert_same_runs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_schedules import schedules, splits
+from random_schedules import examples, schedules, splits
 from strategies import Case, cases
 
 import amp
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from amp.program import Program
 
 FRAMES = 420
-
-
-def examples(share: float) -> settings:
-    """A share of the examples that the profile asks for."""
-    profile = settings.default
-    assert profile is not None
-    return settings(
-        max_examples=max(1, int(profile.max_examples * share)),
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def altered(graph: amp.Graph, seed: int) -> amp.Graph:

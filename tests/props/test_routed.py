@@ -1,0 +1,57 @@
+"""Random graphs whose rates depend on data: the native engine beside the timed reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bits import assert_same_runs, flushed
+from hypothesis import given
+from hypothesis import strategies as st
+from random_schedules import examples, run_split, splits
+from strategies import Case, routed_cases
+from timed_reference import run_reference
+
+import amp
+
+if TYPE_CHECKING:
+    from bits import Array
+
+FRAMES = 420
+REFERENCE_FRAMES = 110
+"""The reference is slow."""
+
+
+@examples(0.5)
+@given(routed_cases())
+def test_routed_tokens_are_those_of_the_timed_reference(case: Case) -> None:
+    inputs = {name: flushed(array) for name, array in case.arrays(REFERENCE_FRAMES).items()}
+    want, latency = run_reference(case.graph, inputs, REFERENCE_FRAMES)
+    result = amp.compile(case.graph).run(inputs)
+    assert result.latency == latency
+    assert_same_runs(result, {name: flushed(array) for name, array in want.items()})
+
+
+@examples(0.4)
+@given(st.data())
+def test_splits_threads_and_snapshots_change_no_bit(data: st.DataObject) -> None:
+    case = data.draw(routed_cases())
+    inputs = case.arrays(FRAMES)
+    want = amp.compile(case.graph).run(inputs)
+    again = amp.graph_from_json(amp.graph_to_json(case.graph))
+    program = amp.compile(again, threads=data.draw(st.sampled_from((1, 2, 4))))
+    pieces = data.draw(splits(FRAMES))
+    assert_same_runs(run_split(program, inputs, pieces), want, "split run,")
+    program.reset()
+    cut = data.draw(st.integers(1, len(pieces)))
+    at = int(np.sum(pieces[:cut]))
+    run_split(program, inputs, pieces[:cut])
+    state = program.state()
+    other = program.clone()
+    other.run(case.arrays(50))
+    other.restore(state)
+    for one in (program, other):
+        rest: dict[str, Array] = {name: array[..., at:] for name, array in inputs.items()}
+        if at < FRAMES:
+            got = run_split(one, rest, pieces[cut:])
+            assert_same_runs(got, {name: array[..., at:] for name, array in want.items()})
