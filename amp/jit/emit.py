@@ -78,7 +78,6 @@ class _Emitter:
     def run(self) -> None:
         """Emit the whole function."""
         fn, b = self.function, self.function.entry
-        self.sums.begin(b)
         if self.kernel.skewed:
             loop(b, fn.tiles, "tile", lambda t: emit_skewed(fn.at_tile(t), b))
         elif self.kernel.across:

@@ -1,7 +1,7 @@
 """Sums over members in generated code, in the order of `amp.ir.Builder.tree_sum`.
 
 Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its lanes to the
-rows; when all have run, the eight are folded in halves and written to where a table says.
+rows; when all have run, the eight are folded in halves, written to where a table says, and cleared.
 """
 
 from __future__ import annotations
@@ -31,18 +31,6 @@ class Sums:
     def at_tile(self, function: KernelFunction) -> Sums:
         """The same ports, of a tile."""
         return Sums(function, ragged=self._ragged, lone=self._lone)
-
-    def begin(self, b: ir.IRBuilder) -> None:
-        """Clear every row."""
-        fn = self._function
-        for port, planes in self._planes.items():
-            buffer, lanes = self._buffer(b, port)
-            count = b.mul(b.mul(lanes, fn.frames), integer(w.SUM_ORDER * planes))
-            self._clear(b, buffer, count)
-
-    def _clear(self, b: ir.IRBuilder, buffer: ir.Value, count: ir.Value) -> None:
-        zero = ir.Constant(F64, -0.0)
-        loop(b, count, "clear", lambda i: b.store(zero, offset(b, buffer, b.mul(i, integer(8)))))
 
     def _buffer(self, b: ir.IRBuilder, port: int) -> tuple[ir.Value, ir.Value]:
         """The rows, and the lanes of one term."""
@@ -134,10 +122,10 @@ class Sums:
             def each_frame(i: ir.Value) -> None:
                 mine = offset(b, start, b.add(b.mul(i, row), b.mul(lane, integer(8))))
                 step = b.mul(lanes, integer(8))
-                terms = [
-                    b.load(offset(b, mine, b.mul(step, integer(j))), typ=F64)
-                    for j in range(w.SUM_ORDER)
-                ]
+                places = [offset(b, mine, b.mul(step, integer(j))) for j in range(w.SUM_ORDER)]
+                terms = [b.load(place, typ=F64) for place in places]
+                for place in places:
+                    b.store(ir.Constant(F64, -0.0), place)
                 while len(terms) > 1:
                     half = len(terms) // 2
                     pairs = zip(terms[:half], terms[half:], strict=True)
@@ -146,7 +134,9 @@ class Sums:
 
             def each_row(i: ir.Value) -> None:
                 kind = ir.VectorType(F64, w.SUM_ORDER)
-                row_ = b.load(offset(b, start, b.mul(i, row)), typ=kind, align=8 * w.SUM_ORDER)
+                at = offset(b, start, b.mul(i, row))
+                row_ = b.load(at, typ=kind, align=8 * w.SUM_ORDER)
+                b.store(ir.Constant(kind, [-0.0] * w.SUM_ORDER), at, align=8 * w.SUM_ORDER)
                 half = w.SUM_ORDER // 2
                 while half:
                     low = b.shuffle_vector(row_, row_, picked(list(range(half))))
