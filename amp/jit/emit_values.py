@@ -194,12 +194,17 @@ def _to_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, per: ir.Value) -> 
     return b.add(b.shl(upper, e.constant(I64, 32)), lower)
 
 
-def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value) -> ir.Value:
-    """The upper 52 bits become the fraction of a number in [1, 2), which is 1.5 more than the turn."""
+def _from_turn(
+    e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value, plus: ir.Value
+) -> ir.Value:
+    """The upper 52 bits become the fraction of a number in [2, 4), which is 3 more than two turns: so
+    that a waveform of height 2 is a subtraction.
+    """
     fraction = b.lshr(x, e.constant(I64, 12))
-    number = b.xor(fraction, b.bitcast(e.constant(F64, 1.5), e.vector(I64)))
-    less = b.fmul(scale, e.constant(F64, -1.5))
-    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), scale, less)
+    number = b.xor(fraction, b.bitcast(e.constant(F64, 3.0), e.vector(I64)))
+    half = b.fmul(scale, e.constant(F64, 0.5))
+    rest = e.intrinsic(b, "fma", F64, scale, e.constant(F64, -1.5), plus)
+    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), half, rest)
 
 
 PURE: dict[str, Callable[..., ir.Value]] = {
