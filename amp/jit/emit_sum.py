@@ -133,11 +133,14 @@ class Sums:
                 store(i, terms[0])
 
             def each_row(i: ir.Value) -> None:
-                kind = ir.VectorType(F64, w.SUM_ORDER)
+                size, half = 8 * w.SUM_ORDER, w.SUM_ORDER // 2
                 at = offset(b, start, b.mul(i, row))
-                row_ = b.load(at, typ=kind, align=8 * w.SUM_ORDER)
-                b.store(ir.Constant(kind, [-0.0] * w.SUM_ORDER), at, align=8 * w.SUM_ORDER)
-                half = w.SUM_ORDER // 2
+                kind = ir.VectorType(F64, half)
+                low = b.load(at, typ=kind, align=size)
+                high = b.load(offset(b, at, integer(size // 2)), typ=kind, align=size // 2)
+                whole = ir.VectorType(F64, w.SUM_ORDER)
+                b.store(ir.Constant(whole, [-0.0] * w.SUM_ORDER), at, align=size)
+                row_, half = b.fadd(low, high), half // 2
                 while half:
                     low = b.shuffle_vector(row_, row_, picked(list(range(half))))
                     high = b.shuffle_vector(row_, row_, picked(list(range(half, 2 * half))))

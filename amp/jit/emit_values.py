@@ -8,6 +8,7 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_choice import arms, one_numbers
+from amp.jit.engine import is_x86
 from amp.jit.llvm import F64, I1, I64, PTR, integer, offset, word
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Values:
             ir.Constant(F64, v.attribute) if v.op == "const" else self._same[v.index]
             for v in value.operands
         ]
+        if value.op == "lt" and str(numbers[0]) == str(ir.Constant(F64, 0.0)):
+            return _is_positive(b, numbers[1])
         return b.fcmp_ordered(COMPARISONS[value.op], *numbers)
 
     def _choose(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> ir.Value:
@@ -158,6 +161,13 @@ class Values:
             at = offset(f, base, f.add(fn.bytes(f, slot), integer(8 * lane)))
             out = f.insert_element(out, f.load(at, typ=F64), integer(lane))
         return out
+
+
+def _is_positive(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """``x > 0`` by its bits, since the units that compare floats are those that multiply."""
+    least = 1 << 52 if is_x86() else 1  # denormals are zero where they are flushed
+    over = b.sub(b.bitcast(x, I64), integer(least))
+    return b.icmp_unsigned("<=", over, integer((0x7FF << 52) - least))
 
 
 def _pick(compare: str) -> Callable[..., ir.Value]:
