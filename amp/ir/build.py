@@ -333,9 +333,7 @@ class Builder:
         """Sum of turns, exactly; whole cycles drop out."""
         return self.emit("tadd", x, y)
 
-    def from_turn(
-        self, x: Value, scale: Value | float = 1.0, plus: Value | float = 0.0
-    ) -> Value:
+    def from_turn(self, x: Value, scale: Value | float = 1.0, plus: Value | float = 0.0) -> Value:
         """``scale`` times a turn, which is in [-1/2, 1/2) and rounded down to a multiple of 2^-52; then
         ``plus``.
 
