@@ -62,7 +62,7 @@ def to_turn(x: Array, per: Array) -> Array:
 def from_turn(n: Array, scale: Array, plus: Array) -> Array:
     """Upper 52 bits of 64, signed, in units of 2^-52, times ``scale``, and ``plus``."""
     number = 3.0 + np.ldexp((n >> 12).astype(np.float64), -51)
-    return fma(number, flushed(0.5 * scale), fma(np.array(-1.5), scale, plus))
+    return fma(number, flushed(0.5 * scale), flushed(fma(np.array(-1.5), scale, plus)))
 
 
 MEANING: dict[str, Callable[..., Any]] = {
