@@ -1,7 +1,8 @@
 """Sums over members in generated code, in the order of `amp.ir.Builder.tree_sum`.
 
-Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its lanes to the
-rows; when all have run, the eight are folded in halves, written to where a table says, and cleared.
+Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its
+lanes to the rows; when all have run, the eight are folded in halves, written to where a table says, and
+cleared for the next call: `Bound` cleared them for the first.
 """
 
 from __future__ import annotations
@@ -133,14 +134,11 @@ class Sums:
                 store(i, terms[0])
 
             def each_row(i: ir.Value) -> None:
-                size, half = 8 * w.SUM_ORDER, w.SUM_ORDER // 2
+                kind = ir.VectorType(F64, w.SUM_ORDER)
                 at = offset(b, start, b.mul(i, row))
-                kind = ir.VectorType(F64, half)
-                low = b.load(at, typ=kind, align=size)
-                high = b.load(offset(b, at, integer(size // 2)), typ=kind, align=size // 2)
-                whole = ir.VectorType(F64, w.SUM_ORDER)
-                b.store(ir.Constant(whole, [-0.0] * w.SUM_ORDER), at, align=size)
-                row_, half = b.fadd(low, high), half // 2
+                row_ = b.load(at, typ=kind, align=8 * w.SUM_ORDER)
+                b.store(ir.Constant(kind, [-0.0] * w.SUM_ORDER), at, align=8 * w.SUM_ORDER)
+                half = w.SUM_ORDER // 2
                 while half:
                     low = b.shuffle_vector(row_, row_, picked(list(range(half))))
                     high = b.shuffle_vector(row_, row_, picked(list(range(half, 2 * half))))
