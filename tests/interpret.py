@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from bits import flushed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -58,9 +59,10 @@ def to_turn(x: Array, per: Array) -> Array:
     return (high.view(np.int64) << 32) + (low.view(np.int64) - fine.view(np.int64))
 
 
-def from_turn(n: Array, scale: Array) -> Array:
-    """Upper 52 bits of 64, signed, in units of 2^-52, times ``scale``."""
-    return fma(1.5 + np.ldexp((n >> 12).astype(np.float64), -52), scale, -1.5 * scale)
+def from_turn(n: Array, scale: Array, plus: Array) -> Array:
+    """Upper 52 bits of 64, signed, in units of 2^-52, times ``scale``, and ``plus``."""
+    number = 3.0 + np.ldexp((n >> 12).astype(np.float64), -51)
+    return fma(number, flushed(0.5 * scale), flushed(fma(np.array(-1.5), scale, plus)))
 
 
 MEANING: dict[str, Callable[..., Any]] = {

@@ -333,12 +333,14 @@ class Builder:
         """Sum of turns, exactly; whole cycles drop out."""
         return self.emit("tadd", x, y)
 
-    def from_turn(self, x: Value, scale: Value | float = 1.0) -> Value:
-        """``scale`` times a turn, which is in [-1/2, 1/2) and rounded down to a multiple of 2^-52.
+    def from_turn(self, x: Value, scale: Value | float = 1.0, plus: Value | float = 0.0) -> Value:
+        """``scale`` times a turn, which is in [-1/2, 1/2) and rounded down to a multiple of 2^-52; then
+        ``plus``.
 
-        Exact if ``scale`` is a power of two, else within 2^-52 ``scale``.
+        Within 2^-52 ``scale``, besides the rounding of the result; exact if ``scale`` is a power of
+        two and ``plus`` is 0.
         """
-        return self.emit("from_turn", x, scale)
+        return self.emit("from_turn", x, scale, plus)
 
     def tree_sum(self, terms: Iterable[Value]) -> Value:
         """Sum in amp's canonical order, see ``docs/decisions/0003-canonical-sums.md``.

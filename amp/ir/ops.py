@@ -79,7 +79,8 @@ INTEGER = {
 TURNS = {  # a turn is a fraction of a cycle in 64 bits; whole cycles do not count
     "to_turn": Op(("f64", "f64"), "turn"),  # a / b to the nearest, b > 0, |a / b| <= 2^18
     "tadd": Op(("turn", "turn"), "turn"),
-    "from_turn": Op(("turn", "f64"), "f64"),  # a b, where a lies in [-1/2, 1/2), cut to 52 bits
+    # a b + c, where a lies in [-1/2, 1/2), cut to 52 bits
+    "from_turn": Op(("turn", "f64", "f64"), "f64"),
 }
 ACCESS = {
     "inlet": Op((), "f64", "port"),  # the current token of an inlet port's plane

@@ -291,6 +291,8 @@ class Bound:
                 port[w.TILE_STRIDE] = ring.tile_stride
             else:
                 lanes = bound.sum_lanes(i)
+                rows = (bound.frames, w.SUM_ORDER * lanes * planes)
+                self.arena.view(bound.sum_at[i], rows, np.float64).fill(-0.0)  # see `Sums`
                 port[w.SUM_BUFFER] = self.address(bound.sum_at[i])
                 port[w.SUM_LANES] = lanes
                 port[w.SUM_TABLE] = self.address(bound.out_tables[i])

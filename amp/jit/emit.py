@@ -33,7 +33,7 @@ SHORT = 64
 
 
 def emit_kernel(
-    kernel: Kernel, width: int, registers: int, *, ragged: bool, single: bool
+    kernel: Kernel, width: int, registers: int, *, ragged: bool, single: bool, lone: bool
 ) -> ir.Module:
     """LLVM module with the function ``kernel``.
 
@@ -47,10 +47,13 @@ def emit_kernel(
         The lanes do not fill the last tile.
     single
         There is only one tile.
+    lone
+        Each term of a sum is one lane.
     """
     module = ir.Module(name="kernel")
     function = KernelFunction(module, kernel, width, "kernel")
-    _Emitter(function, registers, ragged=ragged, single=single).run()
+    sums = Sums(function, ragged=ragged, lone=lone)
+    _Emitter(function, registers, sums, single=single).run()
     return module
 
 
@@ -67,16 +70,14 @@ def read_late(kernel: Kernel, registers: int) -> set[int]:
 
 class _Emitter:
     def __init__(
-        self, function: KernelFunction, registers: int, *, ragged: bool, single: bool
+        self, function: KernelFunction, registers: int, sums: Sums, *, single: bool
     ) -> None:
         self.function, self.kernel = function, function.kernel
-        self.registers, self.ragged, self.single = registers, ragged, single
-        self.sums = Sums(function, ragged=ragged)
+        self.registers, self.sums, self.single = registers, sums, single
 
     def run(self) -> None:
         """Emit the whole function."""
         fn, b = self.function, self.function.entry
-        self.sums.begin(b)
         if self.kernel.skewed:
             loop(b, fn.tiles, "tile", lambda t: emit_skewed(fn.at_tile(t), b))
         elif self.kernel.across:
@@ -111,9 +112,8 @@ class _Emitter:
         """All frames of ``count`` tiles, with the states in registers."""
         fn, b = self.function, self.function.entry
         late = read_late(self.kernel, self.registers // count)
-        tiles = [
-            _Tile(fn.at_tile(b.add(first, integer(i))), b, late, self.ragged) for i in range(count)
-        ]
+        places = [fn.at_tile(b.add(first, integer(i))) for i in range(count)]
+        tiles = [_Tile(place, b, late, self.sums.at_tile(place)) for place in places]
         tiles[0].ports.in_pieces(b, lambda begin, some: self._frames(tiles, begin, some))
         for tile in tiles:
             tile.end(b)
@@ -143,11 +143,10 @@ class _Tile:
     """One tile of a kernel: its ports, its values, and its states in registers."""
 
     def __init__(
-        self, function: KernelFunction, b: ir.IRBuilder, late: set[int], ragged: bool
+        self, function: KernelFunction, b: ir.IRBuilder, late: set[int], sums: Sums
     ) -> None:
         self.function, self.kernel, self.late = function, function.kernel, late
-        self.ports, self.values = Ports(function), Values(function)
-        self.sums = Sums(function, ragged=ragged)
+        self.ports, self.values, self.sums = Ports(function), Values(function), sums
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)

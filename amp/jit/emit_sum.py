@@ -1,7 +1,8 @@
 """Sums over members in generated code, in the order of `amp.ir.Builder.tree_sum`.
 
-Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its lanes to the
-rows; when all have run, the eight are folded in halves and written to where a table says.
+Each frame has a row of eight accumulators for every plane and lane of one term. Every tile adds its
+lanes to the rows; when all have run, the eight are folded in halves, written to where a table says, and
+cleared for the next call: `Bound` cleared them for the first.
 """
 
 from __future__ import annotations
@@ -21,31 +22,29 @@ if TYPE_CHECKING:
 class Sums:
     """The out ports of a kernel that add up over members."""
 
-    def __init__(self, function: KernelFunction, *, ragged: bool) -> None:
-        self._function, self._ragged = function, ragged
+    def __init__(self, function: KernelFunction, *, ragged: bool, lone: bool) -> None:
+        self._function, self._ragged, self._lone = function, ragged, lone
         outlets = enumerate(function.kernel.outlets)
         self._planes = {i: port.planes for i, port in outlets if port.mode == "sum"}
         self._exists: ir.Value = None  # which lanes of this tile exist
         self._places: list[ir.Value] = []  # where its groups of 8 lanes stand in a row
 
-    def begin(self, b: ir.IRBuilder) -> None:
-        """Clear every row."""
-        fn = self._function
-        for port, planes in self._planes.items():
-            buffer, lanes = self._buffer(b, port)
-            count = b.mul(b.mul(lanes, fn.frames), integer(w.SUM_ORDER * planes))
-            self._clear(b, buffer, count)
-
-    def _clear(self, b: ir.IRBuilder, buffer: ir.Value, count: ir.Value) -> None:
-        zero = ir.Constant(F64, -0.0)
-        loop(b, count, "clear", lambda i: b.store(zero, offset(b, buffer, b.mul(i, integer(8)))))
+    def at_tile(self, function: KernelFunction) -> Sums:
+        """The same ports, of a tile."""
+        return Sums(function, ragged=self._ragged, lone=self._lone)
 
     def _buffer(self, b: ir.IRBuilder, port: int) -> tuple[ir.Value, ir.Value]:
         """The rows, and the lanes of one term."""
-        fn = self._function
-        first = fn.words.outlet(port)
-        buffer = word(b, fn.args, first + w.SUM_BUFFER, PTR)
-        return buffer, word(b, fn.args, first + w.SUM_LANES)
+        buffer = word(b, self._function.args, self._words(port) + w.SUM_BUFFER, PTR)
+        return buffer, self._lanes(b, port)
+
+    def _lanes(self, b: ir.IRBuilder, port: int) -> ir.Value:
+        if self._lone:  # LLVM sees then that all tiles add to the same place
+            return integer(1)
+        return word(b, self._function.args, self._words(port) + w.SUM_LANES)
+
+    def _words(self, port: int) -> int:
+        return self._function.words.outlet(port)
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
         """Which lanes of this tile exist, and where they go."""
@@ -56,8 +55,7 @@ class Sums:
         numbers = b.add(fn.splat(b, lane), fn.iota())
         self._exists = b.icmp_signed("<", numbers, fn.splat(b, fn.lanes))
         # every sum of one kernel runs over the same members, so its rows have one length
-        some = fn.words.outlet(next(iter(self._planes)))
-        row = b.mul(word(b, fn.args, some + w.SUM_LANES), integer(w.SUM_ORDER))
+        row = b.mul(self._lanes(b, next(iter(self._planes))), integer(w.SUM_ORDER))
         for chunk in range(0, fn.width, w.SUM_ORDER):
             place = b.urem(b.add(lane, integer(chunk)), row)
             self._places.append(b.mul(place, integer(8)))
@@ -94,7 +92,7 @@ class Sums:
         fn = self._function
         for port, planes in self._planes.items():
             buffer, lanes = self._buffer(b, port)
-            table = word(b, fn.args, fn.words.outlet(port) + w.SUM_TABLE, PTR)
+            table = word(b, fn.args, self._words(port) + w.SUM_TABLE, PTR)
             row = b.mul(lanes, integer(8 * w.SUM_ORDER))
             for plane in range(planes):
                 start = offset(b, buffer, b.mul(row, integer(plane)))
@@ -125,10 +123,10 @@ class Sums:
             def each_frame(i: ir.Value) -> None:
                 mine = offset(b, start, b.add(b.mul(i, row), b.mul(lane, integer(8))))
                 step = b.mul(lanes, integer(8))
-                terms = [
-                    b.load(offset(b, mine, b.mul(step, integer(j))), typ=F64)
-                    for j in range(w.SUM_ORDER)
-                ]
+                places = [offset(b, mine, b.mul(step, integer(j))) for j in range(w.SUM_ORDER)]
+                terms = [b.load(place, typ=F64) for place in places]
+                for place in places:
+                    b.store(ir.Constant(F64, -0.0), place)
                 while len(terms) > 1:
                     half = len(terms) // 2
                     pairs = zip(terms[:half], terms[half:], strict=True)
@@ -137,7 +135,9 @@ class Sums:
 
             def each_row(i: ir.Value) -> None:
                 kind = ir.VectorType(F64, w.SUM_ORDER)
-                row_ = b.load(offset(b, start, b.mul(i, row)), typ=kind, align=8 * w.SUM_ORDER)
+                at = offset(b, start, b.mul(i, row))
+                row_ = b.load(at, typ=kind, align=8 * w.SUM_ORDER)
+                b.store(ir.Constant(kind, [-0.0] * w.SUM_ORDER), at, align=8 * w.SUM_ORDER)
                 half = w.SUM_ORDER // 2
                 while half:
                     low = b.shuffle_vector(row_, row_, picked(list(range(half))))

@@ -8,6 +8,7 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_choice import arms, one_numbers
+from amp.jit.engine import is_x86
 from amp.jit.llvm import F64, I1, I64, PTR, integer, offset, word
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Values:
             ir.Constant(F64, v.attribute) if v.op == "const" else self._same[v.index]
             for v in value.operands
         ]
+        if value.op == "lt" and str(numbers[0]) == str(ir.Constant(F64, 0.0)):
+            return _is_positive(b, numbers[1])
         return b.fcmp_ordered(COMPARISONS[value.op], *numbers)
 
     def _choose(self, b: ir.IRBuilder, value: Value, states: dict[str, ir.Value]) -> ir.Value:
@@ -160,6 +163,13 @@ class Values:
         return out
 
 
+def _is_positive(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """``x > 0`` by its bits, since the units that compare floats are those that multiply."""
+    least = 1 << 52 if is_x86() else 1  # denormals are zero where they are flushed
+    over = b.sub(b.bitcast(x, I64), integer(least))
+    return b.icmp_unsigned("<=", over, integer((0x7FF << 52) - least))
+
+
 def _pick(compare: str) -> Callable[..., ir.Value]:
     def pick(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         if x is y:  # LLVM would drop the choice, which makes a denormal zero
@@ -194,12 +204,17 @@ def _to_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, per: ir.Value) -> 
     return b.add(b.shl(upper, e.constant(I64, 32)), lower)
 
 
-def _from_turn(e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value) -> ir.Value:
-    """The upper 52 bits become the fraction of a number in [1, 2), which is 1.5 more than the turn."""
+def _from_turn(
+    e: KernelFunction, b: ir.IRBuilder, x: ir.Value, scale: ir.Value, plus: ir.Value
+) -> ir.Value:
+    """The upper 52 bits become the fraction of a number in [2, 4), which is 3 more than two turns: so
+    that a waveform of height 2 is a subtraction.
+    """
     fraction = b.lshr(x, e.constant(I64, 12))
-    number = b.xor(fraction, b.bitcast(e.constant(F64, 1.5), e.vector(I64)))
-    less = b.fmul(scale, e.constant(F64, -1.5))
-    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), scale, less)
+    number = b.xor(fraction, b.bitcast(e.constant(F64, 3.0), e.vector(I64)))
+    half = b.fmul(scale, e.constant(F64, 0.5))
+    rest = e.intrinsic(b, "fma", F64, scale, e.constant(F64, -1.5), plus)
+    return e.intrinsic(b, "fma", F64, b.bitcast(number, e.vector(F64)), half, rest)
 
 
 PURE: dict[str, Callable[..., ir.Value]] = {

@@ -25,12 +25,19 @@ def generate(call: Call) -> tuple[Native | None, Native | None]:
         return None, None
     ragged = bool(call.lanes % call.width)
     prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
-    kernel = machine_code(code.kernel, call.width, ragged=ragged, single=call.tiles == 1)
+    lone = call.lanes == call.groups[0].slots
+    single = call.tiles == 1
+    kernel = machine_code(code.kernel, call.width, ragged=ragged, single=single, lone=lone)
     return kernel, prepare
 
 
 def machine_code(
-    kernel: Kernel, width: int, *, ragged: bool = False, single: bool = True
+    kernel: Kernel,
+    width: int,
+    *,
+    ragged: bool = False,
+    single: bool = True,
+    lone: bool = False,
 ) -> Native:
     """Machine code of a kernel that computes ``width`` lanes at a time.
 
@@ -42,15 +49,19 @@ def machine_code(
         The lanes do not fill the last tile.
     single
         There is one tile, or it does not matter.
+    lone
+        Each term of a sum is one lane.
     """
     imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
     if kernel.archetype:
         imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
-    ragged &= any(port.mode == "sum" for port in kernel.outlets)  # only sums can tell
+    sums = any(port.mode == "sum" for port in kernel.outlets)
+    ragged, lone = ragged and sums, lone and sums  # only they can tell
+    tiles = {"ragged": ragged, "single": single, "lone": lone}
     return native(
         "kernel",
-        f"width {width} ragged {ragged} single {single}\n{print_kernel(kernel)}",
-        lambda: emit_kernel(kernel, width, registers(width), ragged=ragged, single=single),
+        f"width {width} {tiles}\n{print_kernel(kernel)}",
+        lambda: emit_kernel(kernel, width, registers(width), **tiles),
         imports,
     )
 

@@ -24,6 +24,8 @@ from amp.contract import Param
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from amp.contract import NodeType, Trace
@@ -70,18 +72,28 @@ def half_ahead(b: Trace, phase: Value) -> Value:
 
 
 def smooth_wrap(
-    b: Trace, base: Value, x: Value, period: Value, points: int, *, falls: bool = True
+    b: Trace,
+    base: Value,
+    since: Callable[[Value], Value],
+    period: Value,
+    points: int,
+    *,
+    falls: bool = True,
 ) -> Value:
     """``base`` plus the residual of its step by 2 (down if it ``falls``) where a phase wraps, that is
-    where ``x``, frames since half a turn, is at ``period / 2`` either way.
+    where the frames since half a turn are ``period / 2`` either way.
 
-    The residual is odd in ``x``. Edges are 2 frames apart or more, so what lies within a frame of
-    an edge (``near``, with the sign of ``x``) is near one edge only.
+    ``since(plus)`` gives these frames plus ``plus``, which may cost nothing more. The residual is
+    odd in them. Edges are 2 frames apart or more, so what lies within a frame of an edge is near
+    one edge only: of ``past`` and ``ahead``, one is 0.
     """
     inner = b.fma(period, 0.5, -1.0)
-    near = x - b.clip(x, -inner, inner)
     if points == 2:
-        return b.fma(-abs(near) if falls else abs(near), near, base)
+        past, ahead = b.max(since(-inner), 0.0), b.min(since(inner), 0.0)
+        minus, plus = (past, ahead) if falls else (ahead, past)
+        return b.fma(plus, plus, b.fma(-minus, minus, base))
+    x = since(b.const(0.0))
+    near = x - b.clip(x, -inner, inner)
     outer = 1.0 - inner
     u, v = b.max(outer + x, 0.0), b.max(outer - x, 0.0)
     u, v = u * u, v * v

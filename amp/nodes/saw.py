@@ -69,8 +69,10 @@ class Saw(NodeType):
     def forward(self, b: Trace, frequency: Value) -> Value:
         phase, frequency = running_phase(b, frequency)
         half, period = half_ahead(b, phase), frames_per_turn(b, frequency)
-        base, x = b.from_turn(half, 2.0), b.from_turn(half, period)
-        return smooth_wrap(b, base, x, period, self.points)
+        base = b.from_turn(half, 2.0)
+        return smooth_wrap(
+            b, base, lambda plus: b.from_turn(half, period, plus), period, self.points
+        )
 
     def reference(
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]

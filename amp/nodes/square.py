@@ -17,7 +17,7 @@ from amp.nodes._oscillator import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -74,9 +74,13 @@ class Square(NodeType):
         later = half - b.clip(width, 0.0, 1.0)
         high = later < -0.5
         base = b.select(high, 1.0, -1.0)
-        up = smooth_wrap(b, base, half * period, period, self.points, falls=False)
-        x = b.select(high, later + 1.0, later) * period
-        return smooth_wrap(b, up, x, period, self.points)
+        behind = b.select(high, later + 1.0, later)
+
+        def since(turn: Value) -> Callable[[Value], Value]:
+            return lambda plus: b.fma(turn, period, plus)
+
+        up = smooth_wrap(b, base, since(half), period, self.points, falls=False)
+        return smooth_wrap(b, up, since(behind), period, self.points)
 
     def reference(
         self,

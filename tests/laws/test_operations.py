@@ -112,9 +112,8 @@ def expected(name: str, inlets: list[Array]) -> Array:
     if spec.result == "i1":
         return np.where(result, 1.0, 0.0)
     if spec.result == "turn":
-        return np.asarray(
-            MEANING["from_turn"](result, np.ones_like(result, np.float64)), np.float64
-        )
+        one = np.ones_like(result, np.float64)
+        return np.asarray(MEANING["from_turn"](result, one, 0 * one), np.float64)
     if spec.result == "i64":
         return np.asarray(result, np.int64).view(np.float64)
     return np.asarray(result, np.float64)

@@ -133,6 +133,8 @@ def test_a_choice_by_one_gate_for_all_lanes_is_the_choice_in_each(shape: str) ->
         g.output(name, g.add(nodes.Mix(), *terms))
     rng = np.random.default_rng(5)
     slow = {name: np.repeat(rng.normal(size=8), 25) for name in names[:2]}
+    special = (0.0, -0.0, 5e-324, 1e-310, 2.0**-1022, 1e300, np.inf, -np.inf, np.nan, -1e-310)
+    slow["gate"][-120:] = np.repeat(special, 12)
     given = {name: rng.uniform(0.0, 1e-3, 200) for name in names[2:]} | slow
     signal = {name: array.reshape(1, 1, -1) for name, array in given.items()}
     want = amp.compile(g).run(signal)
