@@ -188,41 +188,45 @@ int64_t cycles() {
 }
 
 // ---- the queue: every process is in it at most once, so that it never overflows
+//
+// The slot of position `at` says whose turn it is: `lap` when it is free for this position, more when it
+// is written, and the next lap when it has been read. A thread that sleeps between its ticket and its
+// slot is then waited for by who comes a lap later, instead of meeting it there.
+
+int64_t lap(const Network& net, int64_t at) { return at & ~net.queue_mask; }
 
 template <bool kShared>
 void push(Network& net, int64_t index) {
+  int64_t at;
   if constexpr (kShared) {
-    Count& slot = net.queue[net.tail.fetch_add(1, std::memory_order_relaxed) & net.queue_mask];
-    while (slot.load(std::memory_order_acquire)) std::this_thread::yield();  // still being read
-    slot.store(index + 1, std::memory_order_release);
+    at = net.tail.fetch_add(1, std::memory_order_relaxed);
   } else {
-    const int64_t at = net.tail.load(std::memory_order_relaxed);
-    net.queue[at & net.queue_mask].store(index + 1, std::memory_order_relaxed);
+    at = net.tail.load(std::memory_order_relaxed);
     net.tail.store(at + 1, std::memory_order_relaxed);
   }
+  Count& slot = net.queue[at & net.queue_mask];
+  if constexpr (kShared) {
+    while (slot.load(std::memory_order_acquire) != lap(net, at)) std::this_thread::yield();
+  }
+  slot.store(lap(net, at) + index + 1, std::memory_order_release);
 }
 
 // A process to look at, or -1.
 template <bool kShared>
 int64_t pop(Network& net) {
   int64_t at = net.head.load(std::memory_order_relaxed);
-  if constexpr (kShared) {
-    do {
-      if (at >= net.tail.load(std::memory_order_relaxed)) return -1;
-    } while (!net.head.compare_exchange_weak(at, at + 1, std::memory_order_relaxed));
-    Count& slot = net.queue[at & net.queue_mask];
-    int64_t index;
-    while (!(index = slot.load(std::memory_order_acquire))) std::this_thread::yield();
-    slot.store(0, std::memory_order_release);
-    return index - 1;
-  } else {
+  do {
     if (at >= net.tail.load(std::memory_order_relaxed)) return -1;
-    net.head.store(at + 1, std::memory_order_relaxed);
-    Count& slot = net.queue[at & net.queue_mask];
-    const int64_t index = slot.load(std::memory_order_relaxed);
-    slot.store(0, std::memory_order_relaxed);
-    return index - 1;
-  }
+    if constexpr (!kShared) {
+      net.head.store(at + 1, std::memory_order_relaxed);
+      break;
+    }
+  } while (!net.head.compare_exchange_weak(at, at + 1, std::memory_order_relaxed));
+  Count& slot = net.queue[at & net.queue_mask];
+  int64_t written;
+  while ((written = slot.load(std::memory_order_acquire)) <= lap(net, at)) std::this_thread::yield();
+  slot.store(lap(net, at) + net.queue_mask + 1, std::memory_order_release);
+  return written - lap(net, at) - 1;
 }
 
 // Have a process looked at, now or when it is done with what it does.
@@ -467,7 +471,8 @@ void drain(Network& net) {
       if (!more && process.state.compare_exchange_strong(state, kIdle, std::memory_order_acq_rel)) {
         net.active.fetch_sub(1, std::memory_order_release);
       } else {
-        process.state.store(kQueued, std::memory_order_release);
+        // Exchanged, not stored, so that what was done by those who woke it meanwhile is seen, too.
+        process.state.exchange(kQueued, std::memory_order_acq_rel);
         push<kShared>(net, index);
       }
     } else {
@@ -490,10 +495,12 @@ void drain_all(Network& net) {
       net.threads);
 }
 
-// An edge that a process with tokens has no room on, or -1.
+// An edge that a process with tokens has no room on, or -1. A sample has not been asked since readers
+// took tokens, or the ring has grown: so the room is looked at.
 int64_t full_edge(const Network& net) {
   for (int64_t i = 0; i < net.count; ++i) {
-    if (net.processes[i].full >= 0) return net.processes[i].full;
+    const int64_t full = net.processes[i].full;
+    if (full >= 0 && net.edges[full].room(1) < 1) return full;
   }
   return AMP_KPN_DONE;
 }
