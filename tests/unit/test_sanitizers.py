@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("tests/native/kpn_stress.cpp", "amp/archetypes_cpp/pool.cpp")
-SANITIZERS = {"thread": "thread", "memory": "address,undefined"}
+SCHEDULER = ("kpn_stress", "pool", "all networks agree\n")
+PRODUCTS = ("matrix_mix_stress", "matrix_mix", "700 products agree\n")
+MEMORY = "address,undefined"
 
 
 def eigen() -> Path:
@@ -26,16 +27,20 @@ def eigen() -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sanitizers of Linux")
-@pytest.mark.parametrize("kind", SANITIZERS)
-def test_the_scheduler_is_clean(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "what, kind", [(SCHEDULER, "thread"), (SCHEDULER, MEMORY), (PRODUCTS, MEMORY)]
+)
+def test_native_code_is_clean(what: tuple[str, str, str], kind: str, tmp_path: Path) -> None:
+    driver, source, expected = what
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler")
     program = tmp_path / "stress"
-    options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={SANITIZERS[kind]}"]
-    options += ["-fno-sanitize-recover=all", "-isystem", str(eigen())]
+    options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={kind}"]
+    options += ["-I", "amp/archetypes_cpp", "-fno-sanitize-recover=all", "-isystem", str(eigen())]
     build = subprocess.run(
-        [compiler, *options, *SOURCES, "-o", str(program), "-lpthread"],
+        [compiler, *options, f"tests/native/{driver}.cpp", f"amp/archetypes_cpp/{source}.cpp",
+         "-o", str(program), "-lpthread"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "cannot find" in build.stderr:
@@ -43,4 +48,4 @@ def test_the_scheduler_is_clean(kind: str, tmp_path: Path) -> None:
     assert build.returncode == 0, build.stderr
     done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout == "all networks agree\n"
+    assert done.stdout == expected

@@ -1,0 +1,76 @@
+// The products of matrix mixing in arrays of exactly their size, beside plain loops of std::fma in the
+// order of the contract: for a sanitizer to watch. It ends with 0 if every bit is the same.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "matrix_mix.hpp"
+
+namespace {
+
+using Rows = std::vector<std::vector<double>>;
+
+std::mt19937 draw(1);
+
+Rows noise(int64_t rows, int64_t columns) {
+  std::normal_distribution<double> normal;
+  Rows made(rows, std::vector<double>(columns));
+  for (auto& row : made) {
+    for (double& x : row) x = normal(draw);
+  }
+  return made;
+}
+
+template <class T, class From>
+std::vector<T*> pointers(From& rows) {
+  std::vector<T*> found;
+  for (auto& row : rows) found.push_back(row.data());
+  return found;
+}
+
+bool agrees(int64_t ins, int64_t outs, int64_t frames, bool wants_dw, bool wants_dx) {
+  const std::vector<double> w = noise(1, ins * outs)[0];
+  const Rows x = noise(ins, frames), dy = noise(outs, frames);
+  Rows y = noise(outs, frames), dx = noise(ins, frames), plain_y = y, plain_dx = dx;
+  std::vector<double> dw = noise(1, ins * outs)[0], plain_dw = dw;
+  const auto from = pointers<const double>(x), from_dy = pointers<const double>(dy);
+  const auto to = pointers<double>(y), to_dx = pointers<double>(dx);
+  amp_matrix_mix_forward(w.data(), from.data(), to.data(), ins, outs, frames);
+  amp_matrix_mix_adjoint(w.data(), from.data(), from_dy.data(), wants_dw ? dw.data() : nullptr,
+                         wants_dx ? to_dx.data() : nullptr, ins, outs, frames);
+  for (int64_t f = 0; f < frames; ++f) {
+    for (int64_t o = 0; o < outs; ++o) {
+      plain_y[o][f] = 0;
+      for (int64_t i = 0; i < ins; ++i) plain_y[o][f] = std::fma(w[o * ins + i], x[i][f], plain_y[o][f]);
+    }
+    for (int64_t i = 0; wants_dx && i < ins; ++i) {
+      plain_dx[i][f] = 0;
+      for (int64_t o = 0; o < outs; ++o) plain_dx[i][f] = std::fma(w[o * ins + i], dy[o][f], plain_dx[i][f]);
+    }
+  }
+  for (int64_t at = 0; wants_dw && at < ins * outs; ++at) {
+    const std::vector<double>&a = dy[at / ins], &b = x[at % ins];
+    for (int64_t f = frames; f-- > 0;) plain_dw[at] = std::fma(a[f], b[f], plain_dw[at]);
+  }
+  return y == plain_y && dx == plain_dx && dw == plain_dw;
+}
+
+}  // namespace
+
+int main() {
+  int cases = 0;
+  for (int64_t ins : {1, 3, 4, 33, 65}) {
+    for (int64_t outs : {1, 2, 5, 32, 67}) {
+      for (int64_t frames : {0, 1, 7, 16, 31, 64, 129}) {
+        for (int wants = 0; wants < 4; ++wants, ++cases) {
+          if (agrees(ins, outs, frames, wants & 1, wants & 2)) continue;
+          std::printf("%d -> %d, %d frames: other bits\n", int(ins), int(outs), int(frames));
+          return 1;
+        }
+      }
+    }
+  }
+  std::printf("%d products agree\n", cases);
+  return 0;
+}
