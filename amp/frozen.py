@@ -192,9 +192,9 @@ class Frozen:
             first = self.first[node.index]
             if node.type.router == "select":  # takes from one of them at a time
                 self.waits[first : first + 2] = self.balanced[first : first + 2] = False
-            elif node.type.router == "sample":  # keeps the newest token
+            elif node.type.router == "sample":  # keeps the newest tokens
                 self.history = self.history.copy()
-                self.history[first] = 1
+                self.history[first] = node.type.rate("out")
 
     def _count(self, edges: list[Edge]) -> NDArray[np.int64]:
         """Fill in what is written and taken; the fewest tokens that a firing takes of each edge."""

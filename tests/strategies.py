@@ -583,6 +583,24 @@ class _Router:
             x = self.m.pick(*self.streams[-4:])
             self.streams.append(self.m.add(self.m.pick(*SIMPLE), self.late(x)))
 
+    def other_rate(self) -> None:
+        """A detour at another rate, or in pieces; sometimes its middle is heard."""
+        if not self.streams:
+            return
+        factor = self.m.pick(2, 3)
+        size = self.m.pick(factor, factor + 1)
+        reads, writes = self.m.counts(3), self.m.counts(self.m.pick(1, 3))
+        there, back = self.m.pick(
+            (nodes.Downsample(factor, factor - 1), nodes.Hold(factor)),
+            (nodes.Upsample(factor), nodes.Downsample(factor)),
+            (nodes.Window(size, factor), nodes.Overlap(size, factor)),
+            (Uneven(reads, writes), Uneven(writes, reads)),
+        )
+        middle = self.m.add(there, self.late(self.m.pick(*self.streams[-4:])))
+        if self.m.pick(True, False):
+            self.m.keep(self.m.add(nodes.Gain(gain=0.5), amp.edge(middle, default=0.5)))
+        self.streams.append(self.m.add(back, middle))
+
     def pair(self) -> None:
         """Tokens of two streams, in pairs; one may run ahead of the other for ever."""
         x = self.some()
@@ -598,22 +616,54 @@ class _Router:
         back.connect(y)
         self.streams.append(y)
 
+    def heard(self, stream: Stream, least: int = 0) -> Any:
+        """``stream``, read by the clock."""
+        tokens = self.m.initial(stream.channels) if self.m.pick(True, False) else 0
+        delay = max(least, self.m.pick(0, 1, 30))
+        return amp.edge(stream, delay=delay, initial=tokens, default=0.5)
+
     def read(self) -> None:
-        """Back to a pace, by the clock."""
+        """Back to a pace, by the clock: into one token a firing or several, of now or before."""
+        there, back = self.m.pick(
+            (nodes.Gain(gain=-0.5), None),
+            (nodes.Rearrange((0,), (2,)), None),
+            (nodes.Downsample(3, 1), nodes.Hold(3)),
+            (nodes.Window(4, 2), nodes.Overlap(4, 2)),
+            (Uneven((2, 0, 1), (1, 1, 1)), None),
+        )
+        y = self.m.add(there, self.heard(self.some()))
+        self.m.keep(self.m.add(back, y) if back else y)
+
+    def late_read(self) -> None:
+        """By the clock into a node that starts late, beside a stream that it waits for."""
         x = self.some()
-        tokens = self.m.initial(x.channels) if self.m.pick(True, False) else 0
-        heard = amp.edge(x, delay=self.m.pick(0, 1, 30), initial=tokens, default=0.5)
-        self.m.keep(self.m.add(nodes.Gain(gain=-0.5), heard))
+        fits = [s for s in self.m.streams if s.channels == x.channels]
+        if fits:
+            late = amp.edge(self.m.pick(*fits), delay=self.m.pick(1, 4, 40))
+            self.m.keep(self.m.add(nodes.Add(), late, self.heard(x)))
+
+    def gate(self) -> None:
+        """A router behind a gate whose contributor has tokens at a pace."""
+        name = f"gate {len(self.m.gates)}"
+        self.m.gates[name] = self.m.streams[1].node
+        self.m.graph.gate(name, [amp.edge(self.m.streams[1], delay=self.m.pick(0, 3, 30))])
+        x = amp.edge(self.m.streams[0], gate=name)
+        self.streams += self.m.add(nodes.Switch(), x, self.m.streams[1])
 
     def clock_loop(self) -> None:
-        """Feedback through a clock read, at least a frame late."""
-        back = self.m.graph.feedback()
-        heard = amp.edge(back, delay=self.m.pick(1, 2, 20), default=0.1)
-        y = self.m.add(nodes.Add(), self.m.streams[1], self.m.add(nodes.Gain(gain=0.5), heard))
-        ways = self.m.add(nodes.Switch(), y, self.m.pick(y, self.m.streams[1]))
-        back.connect(self.m.add(nodes.Gain(gain=-0.7), self.m.pick(*ways)))
-        self.m.keep(y)
-        self.streams += ways
+        """Feedback through clock reads, one or two, in either order; a frame late in all."""
+        y, control = self.m.streams[1], self.m.streams[1]
+        backs = [self.m.graph.feedback() for _ in range(self.m.pick(1, 2))]
+        late = self.m.pick(*backs)
+        made = []
+        for back in backs:
+            gain = self.m.add(nodes.Gain(gain=0.5), self.heard(back, int(back is late)))
+            made.append(self.m.add(nodes.Add(), y, gain))
+        self.m.keep(*made)
+        for heard, back in zip(made, reversed(backs), strict=True):
+            ways = self.m.add(nodes.Switch(), heard, control)
+            back.connect(self.m.add(nodes.Gain(gain=-0.7), self.m.pick(*ways)))
+            self.streams += ways
 
 
 @st.composite
@@ -624,7 +674,7 @@ def routed_cases(draw: st.DrawFn) -> Case:
         m.effect()
     r = _Router(m)
     blocks = [r.switch, r.trigger, r.select, r.detour, r.effect, r.effect, r.pair, r.loop, r.read]
-    blocks.append(r.clock_loop)
+    blocks += [r.clock_loop, r.other_rate, r.other_rate, r.late_read, r.gate]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
     heard: list[Stream] = [*r.streams[-3:], m.streams[-1]]

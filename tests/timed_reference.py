@@ -502,9 +502,10 @@ class Simulation:
             due = self.next_clock(node.index) <= clock
             return due and all(self.is_ready(fifo, clock) for fifo in fifos)
         if node.type.router == "select":
-            if not fifos[2].shows(clock):
+            true, false, control, *gates = fifos
+            if not control.shows(clock):
                 return False
-            fifos = [fifos[0 if fifos[2].tokens[0][1].item() > 0 else 1]]
+            fifos = [true if control.tokens[0][1].item() > 0 else false, *gates]
         return all(fifo.shows(clock) for fifo in fifos)
 
     def next_clock(self, node: int) -> int:
@@ -544,9 +545,11 @@ class Simulation:
 
     def route(self, node: Node, clock: int) -> list[list[Array]]:
         """One firing of a router: the tokens of each outlet."""
-        first, second, *control = self.edges[node.index]
+        first, second, *others = self.edges[node.index]
+        for fifo in self.edges[node.index][len(node.edges) :]:  # of gates
+            fifo.take(clock)
         if node.type.router == "select":
-            chosen = first if control[0].take(clock)[-1].item() > 0 else second
+            chosen = first if others[0].take(clock)[-1].item() > 0 else second
             return [[chosen.take(clock)[-1]]]
         token, now = first.take(clock)[-1], second.take(clock)[-1].item()
         if node.type.router == "switch":
@@ -572,9 +575,15 @@ def free_nodes(graph: Frozen) -> frozenset[int]:
 
 
 def _sources_first(graph: Frozen) -> list[Node]:
-    """Nodes in an order in which sources come first, wherever there is one."""
-    whole: Any = nx.DiGraph(zip(graph.source.tolist(), graph.consumer.tolist(), strict=True))
-    parts = nx.condensation(whole)
+    """Nodes in an order in which who can be heard at the same clock comes first."""
+    at_once: Any = nx.DiGraph(
+        (edge.source, node.index)
+        for node in graph.nodes
+        for edge in (*node.edges, *node.controls)
+        if not edge.delay + graph.nodes[edge.source].type.processing_delay
+    )
+    at_once.add_nodes_from(node.index for node in graph.nodes)
+    parts = nx.condensation(at_once)
     order = [i for part in nx.topological_sort(parts) for i in parts.nodes[part]["members"]]
     return [graph.nodes[index] for index in order]
 

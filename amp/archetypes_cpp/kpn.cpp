@@ -394,18 +394,19 @@ int64_t fire_select(const Network& net, Process& process) {
   return k - first;
 }
 
-// The newest token that is visible at each firing of a paced process, up to its firing `until`.
+// The newest tokens that are visible at each firing of a paced process, up to its firing `until`.
 int64_t fire_sample(const Network& net, Process& process, int64_t until) {
   const Edge& edge = process.ins[0];
   const int64_t first = process.fired.load(std::memory_order_relaxed);
   const int64_t last = first + roomy(net, process, std::min(process.quantum, until - first));
+  const int64_t count = process.outs[0].produced.each;
   int64_t taken = process.counts[0].load(std::memory_order_relaxed);
   const int64_t written =
       edge.produced.before(edge.made->load(std::memory_order_acquire)) + edge.tokens;
   for (int64_t k = first; k < last; ++k) {
     const int64_t clock = process.pace.clock(k);
     while (taken < written && edge.time(taken) <= clock) ++taken;
-    send(process, 0, taken - 1, 0, k);
+    for (int64_t i = 0; i < count; ++i) send(process, 0, taken - count + i, 0, k * count + i);
   }
   process.counts[0].store(taken, std::memory_order_release);
   process.fired.store(last, std::memory_order_release);

@@ -14,6 +14,7 @@ from amp.errors import AmpError
 from amp.jit import kpn
 from amp.jit.counts import COLUMNS, FIRED, FIRST, PREVIOUS, SECOND, TIME, Counts
 from amp.jit.runtime import Threads, load_scheduler
+from amp.schedule.dynamic import samples_in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class KpnRunner:
         size = 1 << (2 * count).bit_length()
         self._queue = np.zeros(size, np.int64)
         self._network = np.zeros(1, kpn.NETWORK)
-        self._samples = _samples_in_order(graph)
+        self._samples = samples_in_order(graph)
         self._join()
         self._settle_network(size, threads, timing=timing)
         self._can_deadlock = graph.dynamic.any() and _has_cycle(graph)
@@ -265,24 +266,6 @@ class KpnRunner:
     def _words_of(cycle: Cycle) -> Ints:
         """A cycle as the scheduler reads it."""
         return np.array([len(cycle), cycle.total, *cycle.starts], np.int64)
-
-
-def _samples_in_order(graph: Frozen) -> list[tuple[int, int]]:
-    """Samples, those first that others hear, and the number of the loop that each is in, or 0."""
-    samples = [node.index for node in graph.nodes if node.type.router == "sample"]
-    if not samples:
-        return []
-    import networkx as nx  # only graphs whose rates depend on data pay for it
-
-    edges = zip(graph.source.tolist(), graph.consumer.tolist(), strict=True)
-    whole = nx.DiGraph(edges)
-    order: list[tuple[int, int]] = []
-    condensed = nx.condensation(whole)
-    for number, part in enumerate(nx.topological_sort(condensed), 1):
-        members = condensed.nodes[part]["members"]
-        loop = number if len(members) > 1 else 0
-        order += [(index, loop) for index in samples if index in members]
-    return order
 
 
 def _has_cycle(graph: Frozen) -> bool:

@@ -194,8 +194,11 @@ def paces(graph: Frozen) -> Paces:
             _Solver(graph, firings, frames).order()
         return Paces(graph, firings, frames, np.zeros(len(graph.nodes), np.int64))
     solver = _Solver(graph, firings, frames)
-    offset = solver.solve(solver.order())
-    return Paces(graph, firings, frames, np.array(offset, np.int64))
+    offset = np.array(solver.solve(solver.order()), np.int64)
+    samples = [node.type.router == "sample" for node in graph.nodes]
+    reads = np.flatnonzero(np.array(samples)[graph.source])
+    offset[graph.source[reads]] = offset[graph.consumer[reads]]  # a sample fires when its reader does
+    return Paces(graph, firings, frames, offset)
 
 
 class _Solver:

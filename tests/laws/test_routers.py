@@ -163,6 +163,92 @@ def test_a_loop_through_the_clock_goes_frame_by_frame() -> None:
     assert np.array_equal(got, want)
 
 
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_reads_of_one_loop_follow_each_other_within_a_frame(first: str) -> None:
+    """Whichever reader was made first: ``a[t] = x[t] + b[t] / 2; b[t] = x[t] - a[t - 1] / 2``."""
+    g = amp.Graph()
+    x = g.input("x")
+    back = {"a": g.feedback(), "b": g.feedback()}
+    made = {}
+    for name in sorted(back, reverse=first == "b"):
+        if name == "a":
+            made["a"] = x + 0.5 * amp.edge(back["b"], default=0.0)
+        else:
+            made["b"] = x - 0.5 * amp.edge(back["a"], delay=1, default=0.25)
+    always = g.add(nodes.Clip(low=1.0, high=1.0), x)
+    for name, stream in made.items():
+        back[name].connect(g.add(nodes.Switch(), stream, always)[0])
+        g.output(name, stream)
+    signal = np.random.default_rng(2).normal(size=200)
+    got = amp.compile(g).run({"x": signal.reshape(1, 1, -1)})
+    a, want = 0.25, []
+    for sample in signal:
+        b = sample - 0.5 * a
+        a = sample + 0.5 * b
+        want.append((a, b))
+    assert np.array_equal(np.stack([got["a"][0, 0], got["b"][0, 0]], axis=1), want)
+
+
+@pytest.mark.parametrize("initial", [0, 1])
+def test_a_read_that_waits_for_itself_is_refused(initial: int) -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    back = g.feedback()
+    y = x + 0.5 * amp.edge(back, default=0.0, initial=initial)
+    back.connect(g.add(nodes.Switch(), y, x, name="ways")[0])
+    g.output("out", y)
+    with pytest.raises(amp.errors.Deadlock, match="has a frame of delay") as caught:
+        amp.compile(g)
+    assert "'ways' -> 'multiply.0'" in str(caught.value)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 5, 70])
+def test_who_starts_late_reads_what_is_visible_then(delay: int) -> None:
+    """A node that waits for another inlet reads by its own clock, and not by the run's."""
+    g = amp.Graph()
+    x, control = g.input("x"), g.input("control")
+    up, _ = g.add(nodes.Switch(), x, control)
+    g.output("out", g.add(nodes.Add(), amp.edge(x, delay=delay), amp.edge(up, default=0.25)))
+    rng = np.random.default_rng(7)
+    a, c = rng.normal(size=(2, 300))
+    out = amp.compile(g).run({"x": a.reshape(1, 1, -1), "control": c.reshape(1, 1, -1)})["out"]
+    newest = np.maximum.accumulate(np.where(c > 0, np.arange(300), -1))
+    heard = np.where(newest >= 0, a[newest], 0.25)
+    want = np.concatenate([np.zeros(delay), a[: 300 - delay] + heard[delay:]])
+    assert np.array_equal(out[0, 0], want)
+
+
+def test_who_reads_several_tokens_gets_the_newest() -> None:
+    """Tokens of the stream, not what was newest at earlier firings."""
+    g = amp.Graph()
+    x, control = g.input("x"), g.input("control")
+    up, _ = g.add(nodes.Switch(), x, control)
+    heard = amp.edge(up, initial=(0.5, 3), default=0.25)
+    g.output("before", g.add(nodes.Rearrange((0,), (2,)), heard))
+    g.output("slow", g.add(nodes.Hold(2), g.add(nodes.Downsample(2, 0), heard)))
+    rng = np.random.default_rng(7)
+    a, c = rng.normal(size=(2, 300))
+    out = amp.compile(g).run({"x": a.reshape(1, 1, -1), "control": c.reshape(1, 1, -1)})
+    tokens = np.concatenate([np.full(3, 0.5), a[c > 0]])
+    newest = 2 + np.cumsum(c > 0)
+    assert np.array_equal(out["before"][0, 0], tokens[newest - 2])
+    assert np.array_equal(out["slow"][0, 0], np.repeat(tokens[newest[::2] - 1], 2))
+
+
+def test_a_router_behind_a_gate_waits_for_a_token_of_it_each_time() -> None:
+    g = amp.Graph()
+    x, control = g.input("x"), g.input("control")
+    g.gate("late", [amp.edge(control, delay=5)])
+    up, _ = g.add(nodes.Switch(), amp.edge(x, gate="late"), control)
+    g.output("out", amp.edge(up, default=0.25))
+    rng = np.random.default_rng(7)
+    a, c = rng.normal(size=(2, 300))
+    out = amp.compile(g).run({"x": a.reshape(1, 1, -1), "control": c.reshape(1, 1, -1)})["out"]
+    newest = np.maximum.accumulate(np.where(c > 0, np.arange(300), -1))[:295]
+    heard = np.where(newest >= 0, a[newest], 0.25)
+    assert np.array_equal(out[0, 0], np.concatenate([np.full(5, 0.25), heard]))
+
+
 @pytest.mark.parametrize(
     "kind, arguments, words",
     [

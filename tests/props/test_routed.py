@@ -13,6 +13,7 @@ from strategies import Case, routed_cases
 from timed_reference import run_reference
 
 import amp
+from amp.errors import ArenaExhausted
 
 if TYPE_CHECKING:
     from bits import Array
@@ -55,3 +56,29 @@ def test_splits_threads_and_snapshots_change_no_bit(data: st.DataObject) -> None
         if at < FRAMES:
             got = run_split(one, rest, pieces[cut:])
             assert_same_runs(got, {name: array[..., at:] for name, array in want.items()})
+
+
+@examples(0.2)
+@given(st.data())
+def test_a_run_that_is_resumed_with_more_memory_changes_no_bit(data: st.DataObject) -> None:
+    case = data.draw(routed_cases())
+    inputs = case.arrays(FRAMES)
+    plain = amp.compile(case.graph)
+    least = plain.memory.bytes
+    want = plain.run(inputs)
+    threads = data.draw(st.sampled_from((1, 2, 8)))
+    program = amp.compile(case.graph, threads=threads, max_arena_bytes=1 << 24)
+    program.max_arena_bytes = program.memory.bytes
+    run, stops = (lambda: program.run(inputs)), 0
+    while True:
+        try:
+            got = run()
+            break
+        except ArenaExhausted:
+            program.max_arena_bytes += max(512, least // 8)
+            run, stops = program.resume, stops + 1
+    assert_same_runs(got, want, f"after {stops} stops,")
+    for use in program.memory.rings:
+        assert use.tokens <= use.most <= use.capacity
+        sizes = [size for _, size in use.growth]
+        assert all(2 * a == b for a, b in zip(sizes, sizes[1:], strict=False))
