@@ -674,10 +674,10 @@ def routed_cases(draw: st.DrawFn) -> Case:
         m.effect()
     r = _Router(m)
     blocks = [r.switch, r.trigger, r.select, r.detour, r.effect, r.effect, r.pair, r.loop, r.read]
-    blocks += [r.clock_loop, r.other_rate, r.other_rate, r.late_read, r.gate]
+    blocks += [r.clock_loop, r.clock_loop, r.read, r.late_read, r.late_read, r.other_rate, r.gate]
     for _ in range(draw(st.integers(2, 9))):
         blocks[draw(st.integers(0, len(blocks) - 1))]()
-    heard: list[Stream] = [*r.streams[-3:], m.streams[-1]]
+    heard: list[Stream] = [*r.streams[-3:], *m.streams[-4:]]
     outputs: dict[str, Stream | Tapped] = {}
     for i, stream in enumerate(heard):
         outputs[f"out{i}"] = amp.edge(stream, delay=m.pick(0, 0, 5), default=-1.0)

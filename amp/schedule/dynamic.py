@@ -137,7 +137,9 @@ def samples_in_order(graph: Frozen) -> list[tuple[int, int]]:
 def _refuse_loop(graph: Frozen, sample: int, members: set[int]) -> None:
     source = graph.nodes[graph.nodes[sample].edges[0].source]
     reader = graph.nodes[int(graph.consumer[graph.source == sample][0])]
-    names = (node.name for node in graph.nodes if node.index in members and node.type.router != "sample")
+    names = (
+        node.name for node in graph.nodes if node.index in members and node.type.router != "sample"
+    )
     raise Deadlock(
         "a cycle through a stream that is read by the clock has a frame of delay, or it waits for itself",
         got=f"no delay among {', '.join(map(repr, names))}",

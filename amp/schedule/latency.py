@@ -197,7 +197,9 @@ def paces(graph: Frozen) -> Paces:
     offset = np.array(solver.solve(solver.order()), np.int64)
     samples = [node.type.router == "sample" for node in graph.nodes]
     reads = np.flatnonzero(np.array(samples)[graph.source])
-    offset[graph.source[reads]] = offset[graph.consumer[reads]]  # a sample fires when its reader does
+    offset[graph.source[reads]] = offset[
+        graph.consumer[reads]
+    ]  # a sample fires when its reader does
     return Paces(graph, firings, frames, offset)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,16 +70,15 @@ def test_a_run_that_is_resumed_with_more_memory_changes_no_bit(data: st.DataObje
     threads = data.draw(st.sampled_from((1, 2, 8)))
     program = amp.compile(case.graph, threads=threads, max_arena_bytes=1 << 24)
     program.max_arena_bytes = program.memory.bytes
-    run, stops = (lambda: program.run(inputs)), 0
-    while True:
+    got, stops = None, 0
+    while got is None:
         try:
-            got = run()
-            break
+            got = program.resume() if stops else program.run(inputs)
         except ArenaExhausted:
             program.max_arena_bytes += max(512, least // 8)
-            run, stops = program.resume, stops + 1
+            stops += 1
     assert_same_runs(got, want, f"after {stops} stops,")
     for use in program.memory.rings:
         assert use.tokens <= use.most <= use.capacity
         sizes = [size for _, size in use.growth]
-        assert all(2 * a == b for a, b in zip(sizes, sizes[1:], strict=False))
+        assert all(2 * a == b for a, b in pairwise(sizes))
