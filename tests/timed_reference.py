@@ -142,10 +142,13 @@ def rates_of(graph: Frozen, ends: list[Ends]) -> list[Fraction]:
     """Firings per frame: borders fire once, and across each edge that is read in order as much is
     written as read."""
     rate = {node.index: Fraction(1) for node in graph.nodes if node.type.border}
+    chosen = {  # a select takes of these as data says
+        id(edge) for node in graph.nodes if node.type.router == "select" for edge in node.edges[:2]
+    }
     edges = [
         (end.source, end.consumer, _mean(end.made), _mean(end.taken))
         for end in ends
-        if end.edge.default is None and not end.control
+        if end.edge.default is None and not end.control and id(end.edge) not in chosen
     ]
     while True:
         before = len(rate)

@@ -368,6 +368,21 @@ int64_t fire_router(const Network& net, Process& process) {
   return k - first;
 }
 
+// When firing `k` of a select has a token of every gate that it stands behind; kNever if not yet.
+int64_t gates_time(const Network& net, Process& process, int64_t k) {
+  int64_t time = 0;
+  for (int64_t i = 3; i < process.in_count; ++i) {
+    const Edge& edge = process.ins[i];
+    const int64_t needed = edge.consumed.before(k + 1);
+    if (edge.visible_before(net.clock) < needed) {
+      if (edge.lacks(k)) process.missing = &edge - net.edges;
+      return kNever;
+    }
+    time = std::max(time, edge.time(needed - 1));
+  }
+  return time;
+}
+
 // A select: its control says which inlet the next token is taken from.
 int64_t fire_select(const Network& net, Process& process) {
   const int64_t first = process.fired.load(std::memory_order_relaxed);
@@ -385,8 +400,9 @@ int64_t fire_select(const Network& net, Process& process) {
       if (edge.held() < 1) process.missing = &edge - net.edges;
       break;
     }
-    if (!has_room(net, process, process.fired)) break;
-    process.time = std::max({process.time, control.time(k), edge.time(j)});
+    const int64_t gates = gates_time(net, process, k);
+    if (gates == kNever || !has_room(net, process, process.fired)) break;
+    process.time = std::max({process.time, control.time(k), edge.time(j), gates});
     send(process, which, j, 0, k);
     taken.store(j + 1, std::memory_order_release);
     process.fired.store(k + 1, std::memory_order_release);

@@ -249,6 +249,19 @@ def test_a_router_behind_a_gate_waits_for_a_token_of_it_each_time() -> None:
     assert np.array_equal(out[0, 0], np.concatenate([np.full(5, 0.25), heard]))
 
 
+def test_a_select_behind_a_gate_waits_for_a_token_of_it_each_time() -> None:
+    g = amp.Graph()
+    x, control = g.input("x"), g.input("control")
+    g.gate("late", [amp.edge(control, delay=5)])
+    y = g.add(nodes.Select(), amp.edge(x, gate="late"), g.add(nodes.Gain(gain=-1.0), x), control)
+    g.output("out", amp.edge(y, default=0.25))
+    a, c = np.random.default_rng(7).normal(size=(2, 300))
+    out = amp.compile(g).run({"x": a.reshape(1, 1, -1), "control": c.reshape(1, 1, -1)})["out"]
+    taken = np.cumsum(np.stack([c > 0, c <= 0]), axis=1) - 1
+    want = np.where(c > 0, a[taken[0]], -a[taken[1]])
+    assert np.array_equal(out[0, 0], np.concatenate([np.full(5, 0.25), want[:295]]))
+
+
 @pytest.mark.parametrize(
     "kind, arguments, words",
     [
