@@ -111,6 +111,9 @@ MEANING: dict[str, Callable[..., Any]] = {
 }
 """Every operation whose result depends on its operands alone."""
 
+FLUSHES = {"add", "sub", "mul", "div", "fma", "min", "max", "sqrt"}
+"""Arithmetic, of which a run makes a denormal result 0, on the way to others too."""
+
 _DTYPE = {"f64": np.float64, "i64": np.int64, "i1": np.bool_, "turn": np.int64}
 
 
@@ -118,6 +121,8 @@ def evaluate(
     values: Iterable[Value],
     access: Mapping[str, Callable[..., Any]],
     known: Mapping[Value, Array] | None = None,
+    *,
+    flush: bool = False,
 ) -> dict[Value, Array]:
     """Result of each value for one frame.
 
@@ -130,6 +135,8 @@ def evaluate(
         function of the attribute and the operands. ``const`` and ``iconst`` are known.
     known
         Results of values that are not in ``values``, such as those that never change.
+    flush
+        Make denormal results of arithmetic 0, as inside a run.
     """
     results: dict[Value, Any] = dict(known or {})
     with np.errstate(all="ignore"):
@@ -137,6 +144,8 @@ def evaluate(
             operands = [results[operand] for operand in value.operands]
             if value.op in MEANING:
                 result = MEANING[value.op](*operands)
+                if flush and value.op in FLUSHES:
+                    result = flushed(result)
             elif value.op in {"const", "iconst"}:
                 result = value.attribute
             else:

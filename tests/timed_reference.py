@@ -336,7 +336,7 @@ class Process:
         self.clock = 0
         values = self.kernel.values
         access = {"param": params.__getitem__, "iparam": params.__getitem__}
-        self.still = evaluate([v for v in values if not v.varies], access)
+        self.still = evaluate([v for v in values if not v.varies], access, flush=True)
         self.moving = [v for v in values if v.varies]
 
     def fire(self, tokens: list[list[Array]]) -> list[list[Array]]:
@@ -351,7 +351,7 @@ class Process:
             "tap": _tap,
             "clock": lambda _: self.clock,
         }
-        results = evaluate(self.moving, access, self.still)
+        results = evaluate(self.moving, access, self.still, flush=True)
         self.clock += 1
         for slot, value in zip(self.kernel.states, self.kernel.nexts, strict=True):
             self.state[slot.name] = self._lanes(results[value])
