@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <new>
+#include <thread>
 #include <unsupported/Eigen/CXX11/ThreadPool>
 
 #include "denormals.hpp"
@@ -33,11 +35,28 @@ struct Run {
   }
 };
 
+// Wait until every worker is at work: a thread's own memory is made at its start, which may be late.
+void await_workers(Pool& pool) {
+  const int count = pool.NumThreads();
+  std::atomic<int> arrived{0};
+  Eigen::Barrier left(static_cast<unsigned>(count));
+  for (int i = 0; i < count; ++i) {
+    pool.Schedule([&arrived, &left, count] {
+      ++arrived;
+      while (arrived < count) std::this_thread::yield();  // so that no worker takes two
+      left.Notify();
+    });
+  }
+  left.Wait();
+}
+
 }  // namespace
 
 extern "C" void* amp_pool_create(int64_t threads) {
   try {
-    return new Pool(static_cast<int>(std::max<int64_t>(threads, 1)));
+    auto pool = std::make_unique<Pool>(static_cast<int>(std::max<int64_t>(threads, 1)));
+    await_workers(*pool);
+    return pool.release();
   } catch (...) {
     return nullptr;  // no exception may cross into C
   }
