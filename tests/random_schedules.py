@@ -13,15 +13,18 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from bits import assert_same_runs, flushed
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from timed_reference import Ends, Pace, ends_of, paces_of
+from timed_reference import Ends, Pace, ends_of, paces_of, run_reference
 
+import amp
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan, settle
 from amp.schedule.ipls import WIDTHS
 
 if TYPE_CHECKING:
     from bits import Array
+    from strategies import Case
 
     from amp import Graph
     from amp.graph import Frozen
@@ -192,6 +195,15 @@ def examples(share: float) -> settings:
         max_examples=max(1, int(profile.max_examples * share)),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+def assert_like_reference(case: Case, frames: int) -> None:
+    """Fail unless a run as a process network gives the bits of the timed reference."""
+    inputs = {name: flushed(array) for name, array in case.arrays(frames).items()}
+    want, latency = run_reference(case.graph, inputs, frames)
+    result = amp.compile(case.graph).run(inputs)
+    assert result.latency == latency
+    assert_same_runs(result, {name: flushed(array) for name, array in want.items()})
 
 
 def run_split(program: Program, inputs: dict[str, Array], pieces: list[int]) -> dict[str, Array]:

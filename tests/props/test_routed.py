@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from bits import assert_same_runs, flushed
+from bits import assert_same_runs
 from hypothesis import given
 from hypothesis import strategies as st
-from random_schedules import examples, run_split, splits
+from random_schedules import assert_like_reference, examples, run_split, splits
 from strategies import Case, routed_cases
-from timed_reference import run_reference
 
 import amp
 from amp.errors import ArenaExhausted
@@ -27,11 +26,7 @@ REFERENCE_FRAMES = 110
 @examples(0.5)
 @given(routed_cases())
 def test_routed_tokens_are_those_of_the_timed_reference(case: Case) -> None:
-    inputs = {name: flushed(array) for name, array in case.arrays(REFERENCE_FRAMES).items()}
-    want, latency = run_reference(case.graph, inputs, REFERENCE_FRAMES)
-    result = amp.compile(case.graph).run(inputs)
-    assert result.latency == latency
-    assert_same_runs(result, {name: flushed(array) for name, array in want.items()})
+    assert_like_reference(case, REFERENCE_FRAMES)
 
 
 @examples(0.4)

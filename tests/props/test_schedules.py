@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from bits import assert_same_bits, assert_same_runs, flushed
+from bits import assert_same_bits, assert_same_runs
 from hypothesis import given
 from hypothesis import strategies as st
-from random_schedules import examples, moved, run_split, schedules, splits
+from random_schedules import assert_like_reference, examples, moved, run_split, schedules, splits
 from strategies import Case, cases
-from timed_reference import run_reference
 
 import amp
 from amp import nodes
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from amp.program import Program
 
     Mode = Literal["auto", "eigen", "ir"]
-
-if TYPE_CHECKING:
-    from amp.program import Program
 
 FRAMES = 420
 """Longer than any block and any way through a graph."""
@@ -53,12 +49,7 @@ ARCHETYPES = st.deferred(lambda: st.sampled_from(archetype_modes()))
 @examples(0.4)
 @given(cases())
 def test_kpn_gives_the_bits_of_the_timed_reference(case: Case) -> None:
-    inputs = case.arrays(REFERENCE_FRAMES)
-    inputs = {name: flushed(array) for name, array in inputs.items()}
-    want, latency = run_reference(case.graph, inputs, REFERENCE_FRAMES)
-    result = amp.compile(case.graph).run(inputs)
-    assert result.latency == latency
-    assert_same_runs(result, {name: flushed(array) for name, array in want.items()})
+    assert_like_reference(case, REFERENCE_FRAMES)
 
 
 @examples(0.4)
