@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.jit.counts import Counts
-from amp.schedule.latency import all_fired
+from amp.jit.counts import FIRED, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,10 +59,9 @@ class Carry:
             and (known := self._old[3].lines.get(key)) is not None
             and known.row.first.shape == line.row.first.shape
         ]
-        self._lines = [_Rows([line.row for line in side]) for side in zip(*pairs, strict=True)]
-        self._paces = [
-            np.array([line.pace for line in side], np.int64) for side in zip(*pairs, strict=True)
-        ]
+        sides = list(zip(*pairs, strict=True))
+        self._lines = [_Rows([line.row for line in side]) for side in sides]
+        self._owners = [np.array([line.node for line in side]) for side in sides]
         self._lengths = np.array([min(a.length, b.length) for a, b in pairs], np.int64)
 
     def _find_edges(self, same: set[str]) -> None:
@@ -96,22 +94,23 @@ class Carry:
             side[0].arena.view(0, (side[0].arena.size // 8,), np.int64)
             for side in (self._old, self._new)
         )
+        counts = [Counts.at_pace(side[1], side[2], clock) for side in (self._old, self._new)]
         target[self._states[1]] = source[self._states[0]]
         if self._lines:
             theirs, mine = (
-                rows.words(np.arange(len(rows)), all_fired(paces, clock), self._lengths)
-                for rows, paces in zip(self._lines, self._paces, strict=True)
+                rows.words(np.arange(len(rows)), side.rows[owners, FIRED], self._lengths)
+                for rows, owners, side in zip(self._lines, self._owners, counts, strict=True)
             )
             target[mine] = source[theirs]
         if self._to:
-            self._carry_edges(source, target, clock)
+            self._carry_edges(source, target, *counts)
 
-    def _carry_edges(self, source: Ints, target: Ints, clock: int) -> None:
-        written, held = (c[self._to_edge] for c in _tokens(self._new, clock))
+    def _carry_edges(self, source: Ints, target: Ints, old: Counts, new: Counts) -> None:
+        written, held = (c[self._to_edge] for c in new.tokens())
         later = np.minimum(held, written)  # the rest is from before clock 0
         every = np.arange(len(self._to))
         target[self._to.words(every, written, later)] = 0
-        old_written, old_held = (c[self._from_edge] for c in _tokens(self._old, clock))
+        old_written, old_held = (c[self._from_edge] for c in old.tokens())
         fullest = np.full(self._count, -1)
         order = np.argsort(-old_held, kind="stable")[::-1]
         fullest[self._from_outlet[order]] = order  # the last one counts: of equals, the first
@@ -159,11 +158,6 @@ class _Rows:
         rows = rows[row]
         words: Ints = self._first[lane[each]] + (at & self._mask[rows]) * self._step[rows]
         return words
-
-
-def _tokens(side: Side, clock: int) -> tuple[Ints, Ints]:
-    """Tokens written to every edge, and held."""
-    return Counts.at_pace(side[1], side[2], clock).tokens()
 
 
 def _within(counts: Ints) -> Ints:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.schedule.latency import all_fired
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,9 +38,7 @@ class Counts:
     def at_pace(cls, graph: Frozen, pace: Paces, clock: int) -> Counts:
         """What the clock says."""
         rows = np.zeros((len(graph.nodes), COLUMNS), np.int64)
-        rows[:, FIRED] = all_fired(
-            np.stack([pace.firings, pace.frames, pace.offset], axis=1), clock
-        )
+        rows[:, FIRED] = pace.fired(clock)
         return cls(graph, rows)
 
     def firings(self) -> dict[str, Ints]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.counts import Counts
     from amp.jit.group import Group
-    from amp.schedule import Pace
 
     Ints = NDArray[np.int64]
 
@@ -56,11 +55,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A delay line: how many values a later frame can read, and when they are written."""
+    """A delay line: how many values a later frame can read, and the node that writes one a firing."""
 
     row: Row
     length: int
-    pace: Pace
     node: int
 
 
@@ -92,7 +90,7 @@ def find_places(bound: Bound, graph: Frozen) -> Places:
                 at = (call.line_at[i] + tile * call.line_strides[i]) // 8 + place
                 row = _row(bound, node, "f64", width, call.line_frames[i] - 1)
                 length = call.call.code.line_lengths[i]
-                known = Line(row, length, call.call.pace, node.index)
+                known = Line(row, length, node.index)
                 places.lines.setdefault((node.name, name), known).row.first[:, channel] = at
     _find_edges(bound, graph, places)
     return places

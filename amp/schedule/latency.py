@@ -70,13 +70,6 @@ class Pace(NamedTuple):
         return -(-frames * self.firings // self.frames)
 
 
-def all_fired(paces: Ints, clock: int) -> Ints:
-    """`Pace.fired` of many, one a row."""
-    firings, frames, offset = paces.T
-    fired: Ints = -(-np.maximum(0, clock * firings - offset) // frames)
-    return fired
-
-
 class Paces:
     """The pace of every node of a graph, one entry per node in each array."""
 
@@ -86,6 +79,11 @@ class Paces:
 
     def __getitem__(self, node: int) -> Pace:
         return Pace(int(self.firings[node]), int(self.frames[node]), int(self.offset[node]))
+
+    def fired(self, clock: int) -> Ints:
+        """`Pace.fired` of every node."""
+        fired: Ints = -(-np.maximum(0, clock * self.firings - self.offset) // self.frames)
+        return fired
 
     def classes(self) -> list[int]:
         """A number for each node, the same for nodes of one pace."""
@@ -197,9 +195,8 @@ def paces(graph: Frozen) -> Paces:
     offset = np.array(solver.solve(solver.order()), np.int64)
     samples = [node.type.router == "sample" for node in graph.nodes]
     reads = np.flatnonzero(np.array(samples)[graph.source])
-    offset[graph.source[reads]] = offset[
-        graph.consumer[reads]
-    ]  # a sample fires when its reader does
+    # a sample fires when its reader does
+    offset[graph.source[reads]] = offset[graph.consumer[reads]]
     return Paces(graph, firings, frames, offset)
 
 
