@@ -181,6 +181,12 @@ class Frozen:
             self._route()
         self.unbounded = self.dynamic[self.source] | self.dynamic[self.consumer]
 
+    def with_nodes(self, nodes: list[Node]) -> Frozen:
+        """The same graph, of other nodes that stand for its own."""
+        return Frozen(
+            self.sample_rate, self.batch, nodes, self.params, self.gates, self.fingerprint
+        )
+
     def _route(self) -> None:
         """Find out who fires as data says, and note what routers do with their edges."""
         routes = np.array([node.type.router not in {"", "sample"} for node in self.nodes])

@@ -88,14 +88,7 @@ def read_by_clock(graph: Frozen) -> Frozen:
     ]
     if not samples:
         return graph
-    read = Frozen(
-        graph.sample_rate,
-        graph.batch,
-        [*nodes, *samples],
-        graph.params,
-        graph.gates,
-        graph.fingerprint,
-    )
+    read = graph.with_nodes([*nodes, *samples])
     samples_in_order(read)
     return read
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from amp.cycles import MAX_CYCLE
 from amp.errors import InconsistentRates
-from amp.frozen import Frozen
 from amp.schedule.rates import firing_rates, tokens_per_firing
 
 if TYPE_CHECKING:
-    from amp.frozen import Edge, Node
+    from amp.frozen import Edge, Frozen, Node
 
 
 def share_gates(graph: Frozen) -> Frozen:
@@ -48,6 +47,4 @@ def share_gates(graph: Frozen) -> Frozen:
             controls = tuple(shared(node, e, first + i) for i, e in enumerate(node.controls))
             node = dataclasses.replace(node, controls=controls)  # noqa: PLW2901
         nodes.append(node)
-    return Frozen(
-        graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
-    )
+    return graph.with_nodes(nodes)

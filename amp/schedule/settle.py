@@ -44,9 +44,7 @@ def settle(graph: Frozen) -> Frozen:
         return graph
     pace = paces(graph)
     nodes = [_settle_node(graph, pace, node) if _is_clocked(node) else node for node in graph.nodes]
-    return Frozen(
-        graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
-    )
+    return graph.with_nodes(nodes)
 
 
 def _is_clocked(node: Node) -> bool:
@@ -66,9 +64,8 @@ def _settle_edge(graph: Frozen, pace: Paces, node: Node, at: int) -> Edge:
     written = Cycle(producer.type.counts(type(producer.type).outlets[edge.outlet]))
     # clocks less the lag: a token must be visible at the clock of the firing that reads it
     clock = _clocks(graph, pace, number, len(written)) - producer.type.processing_delay - edge.delay
-    newest = written.before(
-        pace[edge.source].before(clock + 1)
-    )  # tokens visible, from firing -1 on
+    # tokens visible, from firing -1 on
+    newest = written.before(pace[edge.source].before(clock + 1))
     taken = Cycle(tuple(np.diff(newest).tolist())).counts
     own = graph.cycles[number][1].counts if number in graph.cycles else (graph.consumed[number],)
     tokens = -int(newest[0])
