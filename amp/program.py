@@ -33,6 +33,7 @@ __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "Stat
 Progress = Callable[[int, int], None]
 _Stopped = tuple[int, Result, Callable[[int], None], int]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often."""
+_ONE_THREAD = "a program runs in one thread at a time", "compile one program per thread"
 
 
 class Program:
@@ -101,9 +102,7 @@ class Program:
         ArenaExhausted
             If a ring has to grow and `max_arena_bytes` forbids it; `resume` goes on.
         """
-        with self._alone(
-            "a program runs in one thread at a time", "compile one program per thread"
-        ):
+        with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
                 raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
             return self._run(inputs or {}, frames, out or {}, progress, memory_every)
@@ -147,9 +146,7 @@ class Program:
 
         Parameters and errors are those of `run`; outputs have as many frames as the inputs.
         """
-        with self._alone(
-            "a program runs in one thread at a time", "compile one program per thread"
-        ):
+        with self._alone(*_ONE_THREAD):
             now = self._instance
             arrays, count = check_inputs(inputs or {}, frames, now.inputs, now.about.batch)
             latency = now.latency

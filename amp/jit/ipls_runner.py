@@ -54,12 +54,12 @@ class IplsRunner:
         self._run = kind(self._code.address)
 
     def run(self, frames: int) -> None:
-        """See `amp.program.Runner`; every ring is as large as it ever has to be."""
+        """See `amp.instance.Runner`; every ring is as large as it ever has to be."""
         steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
         self._run(steps, len(self._steps), self._block, clock, frames)
 
     def grow(self, edge: int) -> None:
-        """See `amp.program.Runner`: it is never asked."""
+        """See `amp.instance.Runner`: it is never asked."""
         raise AssertionError(edge)
 
     def waiting_cycle(self) -> list[int]:

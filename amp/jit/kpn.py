@@ -1,7 +1,7 @@
 """The tables of the KPN scheduler: the structures of ``amp/archetypes_cpp/kpn.cpp``, field by field.
 
-Addresses are words, like everything else. `amp.jit.archetypes.load_scheduler` compares the sizes of the
-rows with those that the library was built with.
+Addresses are words, like everything else. `amp.jit.runtime.load_scheduler` compares the sizes of the rows
+with those that the library was built with.
 """
 
 from __future__ import annotations

@@ -70,14 +70,14 @@ class KpnRunner:
         ]
 
     def run(self, frames: int) -> int | None:
-        """See `amp.program.Runner`."""
+        """See `amp.instance.Runner`."""
         answer = self._scheduler(self._network.ctypes.data, self._bound.clock.ctypes.data, frames)
         if answer == kpn.STARVED:
             raise AmpError("a process starved: a defect of amp, please report it")
         return None if answer == kpn.DONE else answer
 
     def grow(self, edge: int) -> None:
-        """See `amp.program.Runner`."""
+        """See `amp.instance.Runner`."""
         written, _ = self.counts().tokens()
         ring = int(self._ring_of[edge])
         self._bound.grow(ring, int(written[edge]))
