@@ -632,7 +632,9 @@ class _Router:
             (Uneven((2, 0, 1), (1, 1, 1)), None),
         )
         y = self.m.add(there, self.heard(self.some()))
-        self.m.keep(self.m.add(back, y) if back else y)
+        if back:  # only an edge that is read in order ties its pace to the clock
+            y = self.m.add(nodes.Add(), self.m.add(back, y), self.m.streams[1])
+        self.m.keep(y)
 
     def late_read(self) -> None:
         """By the clock into a node that starts late, beside a stream that it waits for."""
