@@ -44,7 +44,16 @@ SAMPLES = {
 MOST_LANES = max(lanes for _, lanes, _ in SIZES)
 HERTZ, SECONDS, PLAIN = (50.0, 9000.0), (0.0, 0.002), (-2.0, 2.0)
 """Ranges of streams into inlets that have no finite range of their own."""
-ORDINARY = {"Hz": HERTZ, "s": SECONDS, "frames": (0.0, 14.0)}
+HELD = {"gate", "trigger", "target", "low", "high", "acceleration"}
+"""Inlets whose streams change now and then. (Bang-bang control of noise would make a million times as
+much of a rounding in these frames.)"""
+ORDINARY = {
+    "Hz": HERTZ,
+    "s": SECONDS,
+    "frames": (0.0, 14.0),
+    "1/s": (-9e3, 2e4),
+    "1/s^2": (0.0, 1e8),
+}
 
 
 @dataclass
@@ -63,8 +72,8 @@ class Bench:
 
 
 def stream(inlet: Inlet, shape: tuple[int, ...], seed: int) -> Array:
-    """Noise in the range of an inlet, the same in each lane whatever their number; gates and
-    triggers are held for a while."""
+    """Noise in the range of an inlet, the same in each lane whatever their number; what changes now
+    and then is held for a while."""
     batch, shape = shape[0], (MOST_LANES, *shape[1:])
     rng = np.random.default_rng([seed, *shape])
     low, high = ORDINARY.get(inlet.unit, PLAIN)
@@ -72,8 +81,10 @@ def stream(inlet: Inlet, shape: tuple[int, ...], seed: int) -> Array:
         low, high = inlet.low, float(inlet.high)
     low = max(low, inlet.low)
     x: Array = rng.uniform(low, high, shape)
-    if inlet.name in {"gate", "trigger"}:
-        runs = rng.integers(0, 2, (*shape[:-1], shape[-1] // 20 + 1)) * 2.0 - 1.0
+    if inlet.name in HELD:
+        runs = x[..., ::20]
+        if inlet.name in {"gate", "trigger"}:
+            runs = np.sign(runs)
         x = np.repeat(runs, 20, axis=-1)[..., : shape[-1]]
     return x[:batch].copy()
 
