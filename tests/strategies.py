@@ -496,6 +496,15 @@ EFFECTS: list[Callable[[_Maker, Any], Stream]] = [
     lambda m, x: m.add(nodes.Function(m.pick("abs", "sin", "tanh", "floor", "square")), x),
     lambda m, x: m.add(nodes.Pan(), _to_one(m, x), position=m.control(-1.0, 1.0)),
     lambda m, x: m.add(nodes.MatrixMix(_matrix(m.pick(1, 2, 3), _wide(x))), x),
+    lambda m, x: m.add(
+        nodes.Integrator(m.pick("trapezoid", "forward")),
+        x,
+        acceleration=m.control(0.0, 1e8, _wide(x)),
+        low=m.control(-1.0, 0.0),
+        high=0.001,
+    ),
+    lambda m, x: m.add(nodes.SlewLimiter(), x, slew=m.control(0.0, 2e4, _wide(x))),
+    lambda m, x: m.add(nodes.Follower(), x, slew=9000.0, acceleration=m.control(0.0, 1e9)),
     lambda m, x: m.add(Late(), x),
     lambda m, x: m.add(Swap(), x),
 ]
