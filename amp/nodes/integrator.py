@@ -41,8 +41,8 @@ class Integrator(NodeType):
 
     where V = slew T, a = acceleration T^2, and w(d) is the longest step from which braking by a per
     frame stops within d (w(d) = d without an acceleration): so the output brakes ahead of ``low`` and
-    ``high``, reaches them exactly and does not pass them. At every frame, to rounding (1e-15 of the
-    output)::
+    ``high``, reaches them exactly and does not pass them. At every frame, to within 2^-47 (1 +
+    |y| + |v|) for rounding, the range to the bit::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
         |y[n] - y[n-1]| sample_rate <= slew
@@ -57,7 +57,7 @@ class Integrator(NodeType):
     needed. The unlimited one propagates NaN; within limits a NaN on ``input`` counts as no step, on
     slew and acceleration as 0, on low and high as no bound; infinities count as 1e100.
 
-    Source: V. Zavalishin, "The Art of VA Filter Design", rev. 2.1.2, sections 3.4 to 3.8; limits, R.
+    Source: V. Zavalishin, "The Art of VA Filter Design", rev. 2.1.2, chapter 3; limits, R.
     Zanasi, C. Guarino Lo Bianco, A. Tonielli, "Nonlinear filters for the generation of smooth
     trajectories", Automatica 36(3), 2000; see ``amp/nodes/_limits.py``.
 
