@@ -503,6 +503,9 @@ EFFECTS: list[Callable[[_Maker, Any], Stream]] = [
         low=m.control(-1.0, 0.0),
         high=0.001,
     ),
+    lambda m, x: m.add(
+        nodes.Integrator("backward"), x, slew=m.control(0.0, 2e4), integral=m.control(0.0, 1e-4)
+    ),
     lambda m, x: m.add(nodes.SlewLimiter(), x, slew=m.control(0.0, 2e4, _wide(x))),
     lambda m, x: m.add(nodes.Follower(), x, slew=9000.0, acceleration=m.control(0.0, 1e9)),
     lambda m, x: m.add(Late(), x),

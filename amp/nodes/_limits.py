@@ -76,7 +76,9 @@ def changed_step(b: Trace, wanted: Value, step: Value, change: Value, dead: Valu
 
 def reference_step(d: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
     """w(d), for tests: of the lines of D, which is convex, the one that asks for the least w."""
-    size = np.abs(d)
-    m = np.floor((np.sqrt(1 + 8 * size / a) - 1) / 2)
-    lines = [(size + a * k * (k + 1) / 2) / (k + 1) for k in (np.maximum(m - 1, 0), m, m + 1)]
-    return np.copysign(np.minimum.reduce(lines), d)
+    size, a = np.broadcast_arrays(np.abs(d), np.maximum(a, 1e-100))
+    braked = np.isfinite(size) & np.isfinite(a)
+    way, change = np.where(braked, size, 1.0), np.where(braked, a, 1.0)
+    m = np.floor((np.sqrt(1 + 8 * way / change) - 1) / 2)
+    lines = [(way + change * k * (k + 1) / 2) / (k + 1) for k in (np.maximum(m - 1, 0), m, m + 1)]
+    return np.copysign(np.where(braked, np.minimum.reduce(lines), size), d)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
+from amp.errors import BadNode
 from amp.nodes._limits import (
     LARGEST,
+    SMALLEST,
     change_limit,
     changed_step,
     dead_band,
@@ -41,29 +43,35 @@ class Integrator(NodeType):
 
     where V = slew T, a = acceleration T^2, and w(d) is the longest step from which braking by a per
     frame stops within d (w(d) = d without an acceleration): so the output brakes ahead of ``low`` and
-    ``high``, reaches them exactly and does not pass them. At every frame, to within 2^-47 (1 +
-    |y| + |v|) for rounding, the range to the bit::
+    ``high``, reaches them exactly and does not pass them. A limit on the integral of the output is
+    braked for in the same way one order further down, with the slew in place of the acceleration:
+    with S = y[0] + ... + y[n-1] and Q = integral / T, y[n] is first held in [-w(Q + S), w(Q - S)]. At
+    every frame, to within 2^-47 (1 + |y| + |v|) for rounding, the range to the bit, and the integral
+    to within 2^-47 of itself::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
         |y[n] - y[n-1]| sample_rate <= slew
         low <= y[n] <= high
+        |y[0] + y[1] + ... + y[n]| / sample_rate <= integral
 
     With limits at audio rate the later in that list gives way. The acceleration always holds. Where
     the slew shrinks faster than it allows, the speed falls by the whole acceleration until it holds
     again. Where the range shrinks, or what is left for braking does, the output turns back to it as
-    fast as the other two allow. Where ``low > high`` it goes to ``high``.
+    fast as the other two allow; so it does where the integral shrinks. Where ``low > high`` it goes to
+    ``high``. ``integral`` and ``acceleration`` together are refused when the graph is compiled.
 
-    While no limit acts the bits are those of the unlimited integrator. State: y, x[n-1], v as far as
-    needed. The unlimited one propagates NaN; within limits a NaN on ``input`` counts as no step, on
-    slew and acceleration as 0, on low and high as no bound; infinities count as 1e100.
+    While no limit acts the bits are those of the unlimited integrator. State: y, x[n-1], v, S as far
+    as needed. The unlimited one propagates NaN; within limits a NaN on ``input`` counts as no step, on
+    slew, acceleration and integral as 0, on low and high as no bound; infinities count as 1e100.
 
     Source: V. Zavalishin, "The Art of VA Filter Design", rev. 2.1.2, chapter 3; limits, R.
     Zanasi, C. Guarino Lo Bianco, A. Tonielli, "Nonlinear filters for the generation of smooth
     trajectories", Automatica 36(3), 2000; see ``amp/nodes/_limits.py``.
 
     Inlets: ``input``, the rate of change of the output [1/s]; ``slew`` [1/s] and ``acceleration``
-    [1/s^2], held at 0 or more; ``low`` and ``high``, range of the output. Limits are at audio rate if
-    streams, and absent unless given.
+    [1/s^2], held at 0 or more; ``low`` and ``high``, range of the output; ``integral`` [s], most of the
+    integral of the output from the first frame on, either way, held at 0 or more. Limits are at audio
+    rate if streams, and absent unless given.
 
     Parameters
     ----------
@@ -91,6 +99,7 @@ class Integrator(NodeType):
         Inlet("acceleration", unit="1/s^2", low=0.0, optional=True),
         Inlet("low", optional=True),
         Inlet("high", optional=True),
+        Inlet("integral", unit="s", low=0.0, optional=True),
     )
 
     def check(self) -> None:
@@ -105,39 +114,90 @@ class Integrator(NodeType):
         acceleration: Value | None,
         low: Value | None,
         high: Value | None,
+        integral: Value | None,
     ) -> Value:
         y = b.state("y", "start")
         ideal = self._ideal(b, x, y)
-        given = [limit for limit in (slew, acceleration, low, high) if limit is not None]
-        if self.impingement == "none" or not given:
+        limits = (slew, acceleration, low, high, integral)
+        if self.impingement == "none" or all(limit is None for limit in limits):
             b.next("y", ideal)
             return ideal
+        if acceleration is not None and integral is not None:
+            raise BadNode(
+                "an Integrator brakes for its integral by the slew, not by an acceleration",
+                got="integral and acceleration",
+                fix="give slew instead of acceleration, or low and high instead of integral",
+            )
 
         # NaN is no bound
-        bottom = b.const(-LARGEST) if low is None else b.clip(low, -LARGEST, LARGEST)
-        top = b.const(LARGEST) if high is None else b.max(b.min(high, LARGEST), -LARGEST)
+        low = None if low is None else b.clip(low, -LARGEST, LARGEST)
+        high = None if high is None else b.max(b.min(high, LARGEST), -LARGEST)
         most = None if slew is None else step_limit(b, slew)
         wanted = known(b, ideal, y)
-        if acceleration is None:
-            moved = b.clip(wanted, bottom, top)
+        if acceleration is not None:
+            change = change_limit(b, acceleration)
+            moved = self._braked(b, wanted, y, most, change, low, high)
+        elif integral is not None:
+            moved = self._budgeted(b, wanted, y, most, integral, low, high)
+        else:
+            moved = b.clip(wanted, *_bounds(b, low, high))
             if most is not None:
                 moved = b.clip(moved, y - most, y + most)
-        else:
-            v = b.state("v")
-            change = change_limit(b, acceleration)
-            step = wanted - y
-            if low is not None:
-                step = b.max(step, stopping_step(b, bottom - y, change))
-            if high is not None:
-                step = b.min(step, stopping_step(b, top - y, change))
-            if most is not None:
-                step = b.clip(step, -most, most)
-            step = changed_step(b, step, v, change, dead_band(b, y, v))
-            b.next("v", step)
-            moved = b.select(b.emit("eq", step, wanted - y), wanted, y + step)
-            inside = b.clip(moved, bottom, top)
-            moved = b.select(abs(inside - moved) <= dead_band(b, y, step), inside, moved)
         b.next("y", moved)
+        return moved
+
+    def _braked(
+        self,
+        b: Trace,
+        wanted: Value,
+        y: Value,
+        most: Value | None,
+        change: Value,
+        low: Value | None,
+        high: Value | None,
+    ) -> Value:
+        """As far to ``wanted`` as is allowed where a step may change by ``change`` per frame."""
+        v = b.state("v")
+        step = wanted - y
+        if low is not None:
+            step = b.max(step, stopping_step(b, low - y, change))
+        if high is not None:
+            step = b.min(step, stopping_step(b, high - y, change))
+        if most is not None:
+            step = b.clip(step, -most, most)
+        step = changed_step(b, step, v, change, dead_band(b, y, v))
+        b.next("v", step)
+        moved = b.select(b.emit("eq", step, wanted - y), wanted, y + step)
+        inside = b.clip(moved, *_bounds(b, low, high))
+        return b.select(abs(inside - moved) <= dead_band(b, y, step), inside, moved)
+
+    def _budgeted(
+        self,
+        b: Trace,
+        wanted: Value,
+        y: Value,
+        most: Value | None,
+        integral: Value,
+        low: Value | None,
+        high: Value | None,
+    ) -> Value:
+        """The same where the sum of outputs is limited, and ``most`` per frame brakes to 0."""
+        total, rest = b.state("sum"), b.state("rest")
+        room = b.clip(integral * b.sample_rate, 0.0, LARGEST)
+        down, up = (-room - total) - rest, (room - total) - rest
+        if most is not None:
+            change = b.max(most, SMALLEST)
+            down, up = stopping_step(b, down, change), stopping_step(b, up, change)
+        moved = b.clip(b.clip(wanted, down, up), *_bounds(b, low, high))
+        if most is not None:
+            moved = changed_step(b, moved, y, most, dead_band(b, y, most))
+
+        # what rounding takes from the sum is kept, for days (Knuth's TwoSum)
+        more = moved + rest
+        following = total + more
+        added = following - total
+        b.next("sum", following)
+        b.next("rest", (total - (following - added)) + (more - added))
         return moved
 
     def _ideal(self, b: Trace, x: Value, y: Value) -> Value:
@@ -150,6 +210,31 @@ class Integrator(NodeType):
             return b.fma(1.0 / b.sample_rate, last, y)
         return b.fma(0.5 / b.sample_rate, x + last, y)
 
+    def _within_integral(
+        self,
+        b: Trace,
+        y: Value,
+        integral: Value,
+        total: tuple[Value, Value],
+        most: Value | None,
+    ) -> Value:
+        """``y`` as far as it may add to the total and then be braked to 0 by ``most`` per frame."""
+        room = b.clip(integral * b.sample_rate, 0.0, LARGEST)
+        down, up = ((end - total[0]) - total[1] for end in (-room, room))
+        if most is not None:
+            change = b.max(most, SMALLEST)
+            down, up = stopping_step(b, down, change), stopping_step(b, up, change)
+        return b.clip(y, down, up)
+
+    def _add_up(self, b: Trace, y: Value, total: tuple[Value, Value]) -> None:
+        """Add ``y`` to the total; what rounding takes from it is kept (Knuth's TwoSum), for days."""
+        before, rest = total
+        y = y + rest
+        following = before + y
+        added = following - before
+        b.next("sum", following)
+        b.next("rest", (before - (following - added)) + (y - added))
+
     def reference(
         self,
         sample_rate: float,
@@ -160,32 +245,34 @@ class Integrator(NodeType):
         acceleration: NDArray[np.float64] | None = None,
         low: NDArray[np.float64] | None = None,
         high: NDArray[np.float64] | None = None,
+        integral: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        given = [np.full((1, 1, frames), limit) for limit in (np.inf, np.inf, -np.inf, np.inf)]
+        absent = (np.inf, np.inf, -np.inf, np.inf, np.inf)
+        given = [np.full((1, 1, frames), limit) for limit in absent]
         if self.impingement == "clamp":
-            for i, limit in enumerate((slew, acceleration, low, high)):
+            for i, limit in enumerate((slew, acceleration, low, high, integral)):
                 given[i] = given[i] if limit is None else limit
         most, change = given[0] / sample_rate, given[1] / sample_rate**2
+        room = given[4] * sample_rate
         out = np.empty(np.broadcast_shapes(input.shape, *(limit.shape for limit in given)))
         y = np.full(out.shape[:2], self.start)
-        v, last = np.zeros_like(y), np.zeros_like(y)
+        v, last, total = np.zeros_like(y), np.zeros_like(y), np.zeros_like(y)
         for t in range(frames):
             x = input[..., t]
             mean = {"trapezoid": (x + last) / 2, "backward": x, "forward": last}[self.form]
             last = x
             a = change[..., t]
             wanted = mean / sample_rate
-            down, up = given[2][..., t] - y, given[3][..., t] - y
-            if np.isfinite(a).all():
-                a = np.maximum(a, 1e-100)
-                down, up = (
-                    np.where(np.isinf(d), d, reference_step(np.nan_to_num(d), a))
-                    for d in (down, up)
-                )
+            most_out = reference_step(room[..., t] - total, most[..., t])
+            least_out = reference_step(-room[..., t] - total, most[..., t])
+            wanted = np.clip(wanted, least_out - y, most_out - y)
+            down = reference_step(given[2][..., t] - y, a)
+            up = reference_step(given[3][..., t] - y, a)
             wanted = np.minimum(np.maximum(wanted, down), up)
             wanted = np.clip(wanted, -most[..., t], most[..., t])
             v = np.clip(wanted, v - a, v + a)
             out[..., t] = y = y + v
+            total = total + y
         return out
 
     @classmethod
@@ -196,9 +283,16 @@ class Integrator(NodeType):
         yield cls("trapezoid", "clamp", 0.05, acceleration=2e7, low=-0.5, high=0.25)
         yield cls("trapezoid", slew=4000.0, acceleration=2e7, low=-0.25, high=0.25)
         yield cls("forward", high=0.1)
+        yield cls("backward", slew=4000.0, low=-0.5, integral=1e-4)
+        yield cls("trapezoid", "clamp", 0.05, integral=5e-5)
         yield cls("trapezoid", "none", slew=10.0, acceleration=1e5, low=-0.1, high=0.1)
 
     @classmethod
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
         yield {"form": "simpson"}, "Integrator.form is one of 'trapezoid', 'backward', 'forward'"
         yield {"impingement": "soft"}, "Integrator.impingement is one of 'clamp', 'none'"
+
+
+def _bounds(b: Trace, low: Value | None, high: Value | None) -> tuple[Value, Value]:
+    """Bounds of a range, for one that is open too."""
+    return b.const(-LARGEST) if low is None else low, b.const(LARGEST) if high is None else high

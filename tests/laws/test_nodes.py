@@ -44,7 +44,7 @@ SAMPLES = {
 MOST_LANES = max(lanes for _, lanes, _ in SIZES)
 HERTZ, SECONDS, PLAIN = (50.0, 9000.0), (0.0, 0.002), (-2.0, 2.0)
 """Ranges of streams into inlets that have no finite range of their own."""
-HELD = {"gate", "trigger", "target", "low", "high", "acceleration"}
+HELD = {"gate", "trigger", "target", "low", "high", "acceleration", "integral"}
 """Inlets whose streams change now and then. (Bang-bang control of noise would make a million times as
 much of a rounding in these frames.)"""
 ORDINARY = {

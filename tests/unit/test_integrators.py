@@ -16,6 +16,7 @@ from scipy import signal
 
 import amp
 from amp import nodes
+from amp.errors import BadNode
 
 if TYPE_CHECKING:
     from amp.contract import NodeType
@@ -157,6 +158,34 @@ def test_from_rest_the_time_is_that_of_a_trapezoidal_profile(most: float, change
     assert np.abs(frames - least).max() <= 1.0
 
 
+@pytest.mark.parametrize("most", [0.02, 5.0])
+def test_from_any_speed_the_time_is_that_of_bang_bang_control(most: float) -> None:
+    """Continuous motion: full acceleration, perhaps a stretch at full speed, full braking.
+
+    With s the side of the target from where braking at once would end, the speed reaches
+    ``p = sqrt(v^2 / 2 + s a d)`` towards it, and ``T = (2 p - s v) / a``. If that is above V,
+    ``T = (2 V - s v) / a + (s d - (V^2 - v^2 / 2) / a) / V``.
+    """
+    rng = np.random.default_rng(12)
+    a, lanes, begins = 1e-4, np.arange(40), 5 * np.arange(1, 41)
+    goal = rng.uniform(-4.0, 8.0, (40, 1))
+    target = np.where(np.arange(3000) < begins[:, None], 10.0, goal)
+    one = np.ones((1, 1))
+    y = limited(nodes.Follower(), most * one, a * one, target=target)
+    last, v, _ = moves(y)
+    # a step is the speed half a frame before its end
+    speed = v[lanes, begins - 1]
+    d = goal[:, 0] - last[lanes, begins] + speed / 2
+    s = np.sign(d - speed * np.abs(speed) / (2 * a))
+    peak = np.sqrt(speed**2 / 2 + s * a * d)
+    cruise = (2 * most - s * speed) / a + (s * d - (most**2 - speed**2 / 2) / a) / most
+    time = np.where(peak > most, cruise, (2 * peak - s * speed) / a)
+    frames = 3000 - np.cumprod(y[:, ::-1] == goal, axis=1).sum(axis=1) + 1 - begins
+    assert {*s} == {-1.0, 1.0}
+    assert (peak > most).any() == (most < 1)
+    assert np.abs(frames - time).max() <= 1.0
+
+
 @pytest.mark.parametrize("change", [1e-7, 3e-5, 0.25, 1e3])
 def test_a_target_is_reached_to_the_bit_and_then_nothing_moves(change: float) -> None:
     rng = np.random.default_rng(3)
@@ -245,7 +274,7 @@ def test_the_trapezoid_integrates_a_sine_like_the_bilinear_transform() -> None:
 
 
 def some_limits(rng: np.random.Generator, *shape: int) -> dict[str, Array]:
-    """Every limit of an integrator, per second."""
+    """Every limit of an integrator, per second; the last is refused beside an acceleration."""
 
     def draw(low: float, high: float) -> Array:
         return rng.uniform(low, high, shape)
@@ -255,7 +284,13 @@ def some_limits(rng: np.random.Generator, *shape: int) -> dict[str, Array]:
         "acceleration": RATE**2 * 10.0 ** draw(-7, 0),
         "low": -(10.0 ** draw(-3, 1)),
         "high": 10.0 ** draw(-3, 1),
+        "integral": 10.0 ** draw(-1, 3) / RATE,
     }
+
+
+def without(limits: dict[str, Array], name: str) -> dict[str, Array]:
+    """``limits`` but for one."""
+    return {key: limit for key, limit in limits.items() if key != name}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -267,11 +302,14 @@ def test_without_impingement_the_bits_are_those_of_the_unlimited_one(form: str, 
     ideal = played(nodes.Integrator(form), block, input=x)
     none = played(nodes.Integrator(form, "none"), block, input=x, **limits)
     assert_same_bits(none, ideal)
-    clamped = played(nodes.Integrator(form), block, input=x, **limits)
-    assert (clamped != ideal).mean() > 0.9
+    for refused in ("acceleration", "integral"):
+        given = without(limits, refused)
+        clamped = played(nodes.Integrator(form), block, input=x, **given)
+        assert (clamped != ideal).mean() > 0.9
     # nor do limits change a bit that are out of reach
-    wide = {"slew": 1e9, "acceleration": 1e18, "low": -1e6, "high": 1e6}
-    for names in (["slew"], ["acceleration"], ["low", "high"], list(wide)):
+    wide = {"slew": 1e9, "acceleration": 1e18, "low": -1e6, "high": 1e6, "integral": 1e6}
+    every = ["slew", "acceleration", "low", "high"], ["slew", "low", "high", "integral"]
+    for names in (["slew"], ["acceleration"], ["low", "high"], ["integral"], *every):
         far = {name: np.full((13, 1), wide[name]) for name in names}
         assert_same_bits(played(nodes.Integrator(form), block, input=x, **far), ideal, str(names))
 
@@ -285,6 +323,9 @@ def test_without_impingement_the_bits_are_those_of_the_unlimited_one(form: str, 
         ("slew", "low"),
         ("acceleration", "low", "high"),
         ("slew", "acceleration", "low", "high"),
+        ("integral",),
+        ("slew", "integral"),
+        ("slew", "low", "high", "integral"),
     ],
 )
 def test_a_million_inputs_are_integrated_within_limits(names: tuple[str, ...]) -> None:
@@ -305,6 +346,11 @@ def test_a_million_inputs_are_integrated_within_limits(names: tuple[str, ...]) -
         assert (y <= limits.get("high", np.inf)).all()
         if "low" in names:
             assert (y == limits["low"]).any()
+        if "integral" in names:
+            size = np.abs(np.cumsum(y, axis=1, dtype=np.longdouble))
+            most = limits["integral"] * RATE
+            assert (size <= most * (1.0 + 2.0**-47)).all()
+            assert (size >= most * (1.0 - 2.0**-47)).any()
         inputs += len(np.unique(since + FRAMES * np.arange(LANES)[:, None]))
     assert inputs >= 1_000_000
 
@@ -313,7 +359,7 @@ def test_limits_of_an_integrator_hold_while_they_move() -> None:
     rng = np.random.default_rng(9)
     shape = (LANES, FRAMES)
     x, _ = held(rng, 30, RATE * rng.normal(size=shape))
-    limits = some_limits(rng, *shape)
+    limits = without(some_limits(rng, *shape), "integral")
     for name in ("low", "high"):
         limits[name], _ = held(rng, 300, limits[name])
     y = played(nodes.Integrator(), input=x, **limits)
@@ -373,6 +419,50 @@ def test_nothing_winds_up_behind_a_limit(names: tuple[str, ...]) -> None:
     np.testing.assert_allclose(y[-20:], 0.5 - 0.01 * np.arange(1, 21), atol=1e-14)
 
 
+@pytest.mark.parametrize("most, integral", [(0.01, 40.0), (1e-4, 3.0), (0.3, 1e3)])
+def test_an_integral_is_filled_in_the_least_time(most: float, integral: float) -> None:
+    """Up by the slew for half of the time, down for the other: 2 sqrt(integral / slew)."""
+    x = np.where(np.arange(2 * FRAMES) < 2 * FRAMES - 20, 1.0, -1e-5)[None] * RATE
+    limits = {"slew": most * RATE, "integral": integral / RATE}
+    y = played(nodes.Integrator(), input=x, **{n: np.full((1, 1), v) for n, v in limits.items()})[0]
+    filled = np.argmax(np.cumsum(y) >= integral * (1 - TOLERANCE))
+    assert abs(filled - 2 * np.sqrt(integral / most)) <= 1.5
+    # it then rests at 0, and what it could not add does not hold it back
+    rest = y[filled + 1 : -20]
+    assert np.abs(rest).max() <= TOLERANCE * integral
+    want = -1e-5 * np.arange(1, 20)
+    np.testing.assert_allclose(y[-19:] - y[-20], want, atol=TOLERANCE * integral)
+
+
+def test_an_integral_that_moves_holds_where_it_can() -> None:
+    rng = np.random.default_rng(11)
+    x, _ = held(rng, 30, RATE * rng.normal(size=(LANES, FRAMES)))
+    integral, _ = held(rng, 100, 10.0 ** rng.uniform(-1, 3, x.shape) / RATE)
+    y = played(nodes.Integrator(), input=x, integral=integral)
+    size, most = np.abs(np.cumsum(y, axis=1)), integral * RATE
+    assert (size <= most + TOLERANCE * 1e3).all()
+    # in a range it comes back as fast as that allows
+    y = played(
+        nodes.Integrator(), input=x, integral=integral, low=-np.ones((1, 1)), high=np.ones((1, 1))
+    )
+    total = np.cumsum(y, axis=1)
+    over, under = total > most + TOLERANCE * 1e3, total < -most - TOLERANCE * 1e3
+    assert over.any()
+    assert under.any()
+    assert (y[over] == -1.0).all()
+    assert (y[under] == 1.0).all()
+
+
+def test_an_integral_beside_an_acceleration_is_refused() -> None:
+    g = amp.Graph(RATE)
+    limited_twice = nodes.Integrator(acceleration=1e5, integral=1.0)
+    g.output("out", g.add(limited_twice, g.input("x"), name="arm"))
+    with pytest.raises(
+        BadNode, match=r"(?s)by the slew, not by an acceleration.*arm.*slew instead"
+    ):
+        amp.compile(g)
+
+
 def test_jitter_at_a_limit_moves_no_more_than_itself() -> None:
     rng = np.random.default_rng(10)
     x = RATE * (0.01 * (np.arange(FRAMES) < 600) + rng.uniform(-1e-16, 1e-16, (LANES, FRAMES)))
@@ -404,7 +494,7 @@ def test_no_value_of_any_stream_raises_or_stays(seed: int) -> None:
         return np.where(np.arange(1200) < 100, x, fill)
 
     x = rough(rng.uniform(-1.0, 1.0, (4, 1200)), 0.0)
-    fine = {"slew": 5000.0, "acceleration": 2e7, "low": -2.0, "high": 1.0}
+    fine = {"slew": 5000.0, "acceleration": 2e7, "low": -2.0, "high": 1.0, "integral": 0.1}
     coarse = {
         name: rough(value * rng.uniform(0.5, 2.0, (4, 1200)), value) for name, value in fine.items()
     }
@@ -414,7 +504,8 @@ def test_no_value_of_any_stream_raises_or_stays(seed: int) -> None:
 
     finite(nodes.SlewLimiter(), "slew", input=x)
     finite(nodes.Follower(), "slew", "acceleration", target=x)
-    for names in (fine, ["slew"], ["acceleration"], ["low"], ["slew", "high"]):
+    moving = "slew", "acceleration", "low", "high"
+    for names in (moving, ["acceleration"], ["low"], ["slew", "high"], ["integral", "slew"]):
         finite(nodes.Integrator(), *names, input=x * RATE)
 
     limits = {name: np.full((4, 1), value) for name, value in fine.items()}
@@ -422,6 +513,7 @@ def test_no_value_of_any_stream_raises_or_stays(seed: int) -> None:
     assert (y[:, -1] == 0).all()
     y = played(nodes.Follower(), target=x, slew=limits["slew"], acceleration=limits["acceleration"])
     assert (y[:, -1] == 0).all()
-    y = played(nodes.Integrator(), input=np.where(np.arange(1200) < 100, x, 1.0) * RATE, **limits)
+    x = np.where(np.arange(1200) < 100, x, 1.0) * RATE
+    y = played(nodes.Integrator(), input=x, **without(limits, "integral"))
     assert ((y >= -2) & (y <= 1)).all()
     assert (y[:, -1] == 1).all()
