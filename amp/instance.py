@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
+    from amp.jit.lowered import Call
     from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
 
@@ -41,14 +42,14 @@ class Runner(Protocol):
     Attributes
     ----------
     records
-        Label of each kernel, and its cycles, firings and frames.
+        Each kernel, and its cycles, firings and frames.
     most
         Most tokens that each edge has held, or can hold.
     growth
         Rings that have grown: number, clock, capacity from then on.
     """
 
-    records: list[tuple[str, NDArray[np.int64]]]
+    records: list[tuple[Call, NDArray[np.int64]]]
 
     def run(self, frames: int) -> int | None:
         """Run native code for ``frames`` frames, and move the clock on by as many; or stop at an edge
@@ -196,6 +197,10 @@ class Instance:
         self._restart()
         for _, record in self.runner.records:
             record[:] = 0
+
+    def costs(self) -> list[NDArray[np.int64]]:
+        """Cycles, firings and frames of each kernel until now."""
+        return [record.copy() for _, record in self.runner.records]
 
     def _restart(self) -> None:
         self.bound.reset()

@@ -16,9 +16,10 @@ from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
-from amp.result import Memory, Result, RingUse, State, Timing
+from amp.result import Memory, Result, RingUse, State
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
+from amp.timing import Timings, delays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from amp.schedule import IPLS
     from amp.swap import Make
 
-__all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State", "Timing"]
+__all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State"]
 
 Progress = Callable[[int, int], None]
-_Stopped = tuple[int, Result, Callable[[int], None], int]
-"""A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often."""
+_Stopped = tuple[int, Result, Callable[[int], None], int, list["NDArray[np.int64]"]]
+"""A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
+what kernels had cost before."""
 _ONE_THREAD = "a program runs in one thread at a time", "compile one program per thread"
 
 
@@ -159,7 +161,9 @@ class Program:
             self._reset()
             result = self._run(arrays, count + extra, {}, progress)
         aligned = {name: result[name][..., at : at + count] for name, at in latency.items()}
-        return Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
+        rendered = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
+        rendered.timing = result.timing
+        return rendered
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown. A
@@ -228,21 +232,29 @@ class Program:
                 self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
-        return self._finish(begin + count, result, tell, memory_every)
+        costs = now.costs() if self._timed else []
+        return self._finish(begin + count, result, tell, memory_every, costs)
 
     def _finish(
-        self, clock: int, result: Result, tell: Callable[[int], None], every: int
+        self,
+        clock: int,
+        result: Result,
+        tell: Callable[[int], None],
+        every: int,
+        costs: list[NDArray[np.int64]],
     ) -> Result:
-        """Run until ``clock``, with the arrays of ``result`` in place."""
+        """Run until ``clock``, with the arrays of ``result`` in place; kernels had cost ``costs``."""
         try:
             self._instance.run_until(clock, tell, every)
         except ArenaExhausted:
-            self._stopped = clock, result, tell, every
+            self._stopped = clock, result, tell, every, costs
             raise
         except Deadlock as error:
             self._stopped, error.result = None, result
             raise
         self._stopped = None
+        if self._timed:
+            result.timing = self._timings(costs)
         return result
 
     def _refuse_stopped(self) -> None:
@@ -464,17 +476,25 @@ class Program:
         return "\n".join(lines)
 
     @property
-    def timing(self) -> list[Timing]:
-        """Cost of each kernel since the last reset; needs ``compile(..., timing=True)``."""
+    def timing(self) -> Timings:
+        """Cost of each kernel since the last reset; needs ``compile(..., timing=True)``.
+
+        Raises
+        ------
+        BadValue
+            If the program was not compiled for it.
+        """
         if not self._timed:
             raise BadValue("timing is measured on request", fix="amp.compile(..., timing=True)")
-        from amp.jit.clock import cycles_per_second
+        return self._timings([])
 
-        rate = cycles_per_second()
-        return [
-            Timing(label, int(record[1]), int(record[2]), float(record[0]) / rate)
-            for label, record in self._instance.runner.records
-        ]
+    def _timings(self, before: list[NDArray[np.int64]]) -> Timings:
+        """What kernels have cost since they had cost ``before``."""
+        now = self._instance
+        costs = now.costs()
+        if before:
+            costs = [cost - known for cost, known in zip(costs, before, strict=True)]
+        return Timings(now, costs, delays(now.about, self._make))
 
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"

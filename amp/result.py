@@ -1,4 +1,4 @@
-"""What a program gives back: outputs, snapshots and timings."""
+"""What a program gives back: outputs, snapshots, and what it holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from amp.timing import Timings
 
 
 class Result(Mapping[str, "NDArray[np.float64]"]):
@@ -22,6 +24,8 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         Frames per second.
     memory
         What rings held on the way, if the run was told to note it.
+    timing
+        What the run has cost (`amp.timing.Timings`); None unless the program was compiled for it.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
     ) -> None:
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
         self.memory: list[Memory] = []
+        self.timing: Timings | None = None
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -83,16 +88,6 @@ class State:
     stamps: dict[tuple[str, int], NDArray[np.int64]]
     params: dict[str, NDArray[np.float64]]
     version: int = 3
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one kernel has cost since the last reset."""
-
-    label: str
-    firings: int
-    frames: int
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.counts import Counts
-    from amp.jit.lowered import Step
+    from amp.jit.lowered import Call, Step
 
     Words = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ class IplsRunner:
         self._pool = Threads(threads) if threads > 1 else None
         self._rows: list[Words] = []
         self._tables: list[Words] = []
-        self._labels: list[tuple[str, int]] = []
+        self._calls: list[tuple[Call, int]] = []
         forks: list[tuple[int, list[tuple[int, int]]]] = []
         self._add_steps(bound.lowered.steps, forks)
         self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
@@ -47,7 +47,7 @@ class IplsRunner:
             )
             self._tables.append(table)
             self._steps[row, driver.TABLE] = table.ctypes.data
-        self.records = [(label, self._steps[row, _TIMERS]) for label, row in self._labels]
+        self.records = [(call, self._steps[row, _TIMERS]) for call, row in self._calls]
         self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
         word, place = ctypes.c_int64, ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
@@ -102,7 +102,7 @@ class IplsRunner:
             return
         row = self._add_row(driver.CALL)
         _fill_call(self._rows[row], self._by_call[id(step)], self._bound)
-        self._labels.append((str(step), row))
+        self._calls.append((step, row))
 
     def _add_row(self, kind: int) -> int:
         words = np.zeros(driver.STEP_WORDS, np.int64)

@@ -65,7 +65,7 @@ class KpnRunner:
         cells = self._processes.view(np.int64).reshape(count, -1)
         first = kpn.PROCESS.fields["cycles"][1] // 8  # type: ignore[index]
         self.records = [
-            (str(call.call), row[first : first + 3])
+            (call.call, row[first : first + 3])
             for call, row in zip(bound.calls, cells, strict=True)
         ]
 

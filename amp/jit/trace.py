@@ -15,6 +15,8 @@ from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
 from amp.jit.lowered import Code
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amp.graph import Node
     from amp.jit.group import Group
     from amp.jit.lowered import InBinding, OutBinding
@@ -112,11 +114,20 @@ def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> C
     return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt), (), ())
 
 
-def trace_alone(group: Group, sample_rate: float) -> Trace:
-    """The trace of one member of ``group`` that reads streams of one channel."""
+def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) -> Trace:
+    """The trace of one member of ``group``; a node that sees all channels reads streams of ``widths``."""
     b = Trace(sample_rate)
     ports = len(group.takes or group.reads) + (group.first.type.border == "input")
-    streams = [_tokens_in(b, port, 1, 1) for port in range(ports)]
+    whole = group.first.type.channels == "all"
+    streams = [
+        _tokens_in(
+            b,
+            port,
+            widths[port] if whole else 1,
+            1 if group.takes or not group.reads else group.reads[port].rate,
+        )
+        for port in range(ports)
+    ]
     _trace_group(b, 0, group, streams)
     return b
 

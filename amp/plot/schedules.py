@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +84,9 @@ def _measured(program: Program) -> tuple[list[_Kernel], int]:
     if not frames:
         raise BadValue("a schedule is drawn from measured times", fix="run the program first")
     block = 64 if program.schedule is None else program.schedule.block
-    waiting = defaultdict(list)
-    for call in program._instance.bound.lowered.calls:
-        waiting[str(call)].append(call)
     kernels = []
-    for timing in timings:
-        call = waiting[timing.label].pop(0)
-        members = [node.name for group in call.groups for node in group.members]
+    calls = [call for call, _ in program._instance.runner.records]
+    for timing, call in zip(timings, calls, strict=True):
         label = " > ".join(
             f"{g.first.kind} \N{MULTIPLICATION SIGN}{len(g.members)}"
             if len(g.members) > 1
@@ -99,7 +94,7 @@ def _measured(program: Program) -> tuple[list[_Kernel], int]:
             for g in call.groups
         )
         seconds = timing.seconds * block / frames
-        kernels.append(_Kernel(label, call.lanes, call.width, members, seconds))
+        kernels.append(_Kernel(label, call.lanes, call.width, [*timing.nodes], seconds))
         kernels[-1].label = label if program.schedule else call.groups[0].first.kind
     return kernels, block
 

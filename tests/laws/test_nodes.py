@@ -23,6 +23,7 @@ from amp import nodes
 from amp.contract import NodeType
 from amp.errors import BadNode
 from amp.ir import print_kernel
+from amp.timing import MEASURED_FRAMES, QUIET_FRAMES, stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -330,3 +331,35 @@ def test_no_path_leads_through_a_reference(block: int, monkeypatch: pytest.Monke
     after = run()
     for name, array in before.items():
         assert_same_bits(after[name], array, name)
+
+
+def reference_delay(node: NodeType) -> int:
+    """Frames until the reference answers to noise at the first inlet; -1 if it never does."""
+    made = bench([node], streams=True)
+    first, long = next(iter(made.shapes)).partition(".")[0], MEASURED_FRAMES + node.processing_delay
+    ends = []
+    for noise in (0.0, 1.0):
+        inlets: dict[str, Any] = {}
+        for channels, inlet in made.shapes.values():
+            x = stimulus(inlet, (1, channels, long), RATE, noise if inlet.name == first else None)
+            x = x[..., :FRAMES]
+            inlets[inlet.name] = [*inlets.get(inlet.name, []), x] if inlet.variadic else x
+        with np.errstate(all="ignore"):
+            out = node.reference(RATE, FRAMES, **inlets)
+        ends.append(np.concatenate(out, axis=1) if isinstance(out, tuple) else out)
+    differs = ~np.isclose(ends[0], ends[1], rtol=1e-9, atol=1e-12, equal_nan=True).all(axis=(0, 1))
+    return int(differs.argmax()) - QUIET_FRAMES if differs.any() else -1
+
+
+@pytest.mark.parametrize("name", [name for name, node in SAMPLES.items() if not node.router])
+def test_measured_delay_is_the_declared_one(name: str) -> None:
+    """L10: what its type declares, and what its reference holds back."""
+    node = SAMPLES[name]
+    program = amp.compile(bench([node], streams=True).graph, timing=True)
+    row = next(r for r in program.timing.nodes if r.node == f"{type(node).__name__.lower()}.0")
+    if row.delay_is == "measured":
+        assert row.delay == node.processing_delay + reference_delay(node)
+    else:
+        ports = [*(inlet.name for inlet in type(node).inlets), *type(node).outlets]
+        even = all(node.counts(port) == (1,) for port in ports)
+        assert not type(node).inlets or not even or reference_delay(node) < 0

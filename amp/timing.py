@@ -1,0 +1,430 @@
+"""What kernels, cohorts and nodes have cost, and how late nodes answer.
+
+Kernels are measured. Those of several cohorts are divided among them by what their operations cost in a
+fixed model, so a share is an estimate, and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+
+from amp.errors import BadValue
+from amp.frozen import Edge
+from amp.graph import Graph
+from amp.jit.clock import cycles_per_second
+from amp.jit.trace import trace_alone
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.table import Table as RichTable
+
+    from amp.contract import Inlet
+    from amp.frozen import Frozen, Node
+    from amp.instance import Instance
+    from amp.jit.group import Group
+    from amp.jit.lowered import Call
+    from amp.swap import Make
+
+    Records = list[NDArray[np.int64]]
+
+MEASURED_FRAMES = 4096
+"""Frames within which a node has to answer for its delay to be measured."""
+QUIET_FRAMES = 64
+"""Frames of silence before the noise that it answers to."""
+SHOWN = 64
+"""Most rows that a table shows; it has all of them."""
+_OPERATION = {
+    **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh"), 20.0),
+    **dict.fromkeys(("div", "sqrt", "to_turn"), 8.0),
+    **dict.fromkeys(("line", "tap"), 4.0),
+    **dict.fromkeys(("const", "iconst", "param", "iparam", "clock"), 0.0),
+}
+"""Cost of an IR operation, of which most are 1: about the cycles between two on one AVX2 unit."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a kernel has cost, or a cohort's part of one.
+
+    Attributes
+    ----------
+    label, nodes
+        What it is called, and the names of the nodes in it.
+    firings
+        Calls of its native code.
+    frames
+        Firings of each of its nodes: frames, unless rates differ.
+    seconds, cycles
+        Time in native code, by the CPU's counter.
+    lanes, width
+        Lanes, and how many are computed at a time.
+    estimate
+        It is a share of a measured kernel, by the cost model.
+    """
+
+    label: str
+    nodes: tuple[str, ...]
+    firings: int
+    frames: int
+    seconds: float
+    cycles: int
+    lanes: int
+    width: int
+    estimate: bool = False
+
+
+@dataclass(frozen=True)
+class NodeTiming:
+    """What a node has cost, and how late it answers.
+
+    Attributes
+    ----------
+    node, kernel
+        Its name, and the label of the kernel that it is in.
+    firings, frames, seconds, cycles, estimate
+        As in `Timing`.
+    delay
+        Frames from a token to the first answer to it [frames].
+    delay_is
+        ``"measured"``: noise into its first inlet, after silence, through the node alone in native
+        code; the first frame of an outlet that differs from silence alone. ``"simulated"`` where that
+        says nothing (no stream in, other rates, no answer): its processing delay, and how long a firing
+        waits for the tokens that it takes.
+    """
+
+    node: str
+    kernel: str
+    firings: int
+    frames: int
+    seconds: float
+    cycles: int
+    estimate: bool
+    delay: int
+    delay_is: str
+
+
+Row = TypeVar("Row", Timing, NodeTiming)
+
+
+class Table(Sequence[Row]):
+    """Rows that print as a table, in a terminal (`rich.print` with colours) and in a notebook."""
+
+    def __init__(self, title: str, rows: Sequence[Row]) -> None:
+        self.title = title
+        self._rows: tuple[Row, ...] = tuple(rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | Sequence[Row]:
+        return self._rows[at]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Every field of the rows, by name."""
+        names = [field.name for field in dataclasses.fields(self._rows[0])] if self._rows else []
+        return {name: [getattr(row, name) for row in self._rows] for name in names}
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``, one row each.
+
+        Raises
+        ------
+        BadValue
+            If pandas is not installed.
+        """
+        return _library("pandas").DataFrame(self.columns())
+
+    def to_xarray(self) -> Any:
+        """A ``xarray.Dataset`` along one dimension, ``row``; names of nodes are joined by commas.
+
+        Raises
+        ------
+        BadValue
+            If xarray is not installed.
+        """
+        columns = {
+            name: ("row", [_text(v) if isinstance(v, tuple) else v for v in values])
+            for name, values in self.columns().items()
+        }
+        return _library("xarray").Dataset(columns)
+
+    def __rich__(self) -> RichTable:
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=self.title, title_justify="left")
+        columns = self.columns()
+        for name, values in columns.items():
+            number = isinstance(values[0], int | float) and not isinstance(values[0], bool)
+            heading = "µs" if name == "seconds" else name.replace("_", " ")
+            table.add_column(heading, justify="right" if number else "left")
+        for row in self._rows[:SHOWN]:
+            table.add_row(*(Text(_cell(name, getattr(row, name))) for name in columns))
+        if len(self) > SHOWN:
+            table.caption = f"... and {len(self) - SHOWN} more"
+        return table
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get().rstrip()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        columns = self.columns()
+        head = "".join(
+            f"<th>{'µs' if n == 'seconds' else n.replace('_', ' ')}</th>" for n in columns
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{escape(_cell(n, getattr(row, n)))}</td>" for n in columns)
+            + "</tr>"
+            for row in self._rows[:SHOWN]
+        )
+        more = f"<p>... and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""
+        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>{more}"
+
+
+class Timings(Table[Timing]):
+    """What each kernel has cost; made by `Program.timing`, and for one run by ``result.timing``.
+
+    Attributes
+    ----------
+    cohorts
+        The same by cohort: nodes of one code in one kernel.
+    nodes
+        The same by node, in the order of the graph, with the delay of each.
+
+    Examples
+    --------
+    >>> import amp
+    >>> from amp import nodes
+    >>> g = amp.Graph()
+    >>> g.output("out", g.add(nodes.Delay(16), g.add(nodes.OnePole(cutoff=800.0), g.input("x")), 12.0))
+    >>> program = amp.compile(g, timing=True)
+    >>> timing = program.run({"x": np.zeros((1, 1, 480))}).timing
+    >>> [(row.label, row.frames) for row in timing]
+    [("'x'", 480), ("'onepole.0'", 480), ("'delay.0'", 480), ("'out'", 480)]
+    >>> [(row.node, row.delay, row.delay_is) for row in timing.nodes[1:3]]
+    [('onepole.0', 0, 'measured'), ('delay.0', 12, 'measured')]
+    """
+
+    def __init__(self, instance: Instance, records: Records, delays: Delays) -> None:
+        calls = [call for call, _ in instance.runner.records]
+        rows = [_kernel_row(call, record) for call, record in zip(calls, records, strict=True)]
+        super().__init__("Kernels", rows)
+        self._calls, self._about, self._delays = calls, instance.about, delays
+
+    @functools.cached_property
+    def cohorts(self) -> Table[Timing]:
+        """See the class."""
+        rows = [
+            dataclasses.replace(
+                _share(row, str(group), group.members, cost),
+                lanes=group.lanes * self._about.batch,
+            )
+            for call, row in zip(self._calls, self, strict=True)
+            for group, cost in zip(call.groups, _shares(call, self._about), strict=True)
+        ]
+        return Table("Cohorts", rows)
+
+    @functools.cached_property
+    def nodes(self) -> Table[NodeTiming]:
+        """See the class."""
+        found: dict[int, NodeTiming] = {}
+        for call, row in zip(self._calls, self, strict=True):
+            for group, cost in zip(call.groups, _shares(call, self._about), strict=True):
+                for node in group.members:
+                    part = _share(row, node.name, [node], cost / len(group.members))
+                    delay, how = self._delays(node)
+                    found[node.index] = NodeTiming(
+                        node.name,
+                        row.label,
+                        part.firings,
+                        part.frames,
+                        part.seconds,
+                        part.cycles,
+                        part.estimate,
+                        delay,
+                        how,
+                    )
+        return Table("Nodes", [found[index] for index in sorted(found)])
+
+
+def _kernel_row(call: Call, record: NDArray[np.int64]) -> Timing:
+    cycles, firings, frames = record.tolist()
+    names = tuple(node.name for node in call.nodes())
+    seconds = cycles / cycles_per_second()
+    return Timing(str(call), names, firings, frames, seconds, cycles, call.lanes, call.width)
+
+
+def _share(row: Timing, label: str, nodes: Sequence[Node], share: float) -> Timing:
+    """The part of a kernel that some of its nodes have."""
+    names = tuple(node.name for node in nodes)
+    return dataclasses.replace(
+        row,
+        label=label,
+        nodes=names,
+        seconds=row.seconds * share,
+        cycles=round(row.cycles * share),
+        estimate=len(row.nodes) > len(names),
+    )
+
+
+def _shares(call: Call, about: Frozen) -> list[float]:
+    """What part of a kernel's cost each of its groups has."""
+    if len(call.groups) == 1:
+        return [1.0]
+    costs = [_cost(group, about) for group in call.groups]
+    return [cost / sum(costs) for cost in costs]
+
+
+def _cost(group: Group, about: Frozen) -> float:
+    """Cost of a group's operations for one firing of every lane, by the model."""
+    if group.wide:
+        return float(group.slots)
+    widths = [about.nodes[read.edges[0].source].channels for read in group.reads]
+    trace = trace_alone(group, about.sample_rate, widths)
+    return group.lanes * (1.0 + sum(_OPERATION.get(value.op, 1.0) for value in trace.values))
+
+
+Delays = Callable[["Node"], tuple[int, str]]
+
+
+def delays(about: Frozen, make: Make) -> Delays:
+    """A function that says how late a node of ``about`` answers, in frames, and how that is known."""
+    known: dict[tuple[object, ...], tuple[int, str]] = {}
+
+    def delay(node: Node) -> tuple[int, str]:
+        values = tuple(np.asarray(s).tobytes() for s in node.sources if isinstance(s, np.ndarray))
+        data = tuple(repr(getattr(node.type, name)) for name in type(node.type).params)
+        key = (node.signature, values, data)
+        if key not in known:
+            frames = measured_delay(node, about, make)
+            known[key] = (
+                (simulated_delay(node), "simulated") if frames < 0 else (frames, "measured")
+            )
+        return known[key]
+
+    return delay
+
+
+def simulated_delay(node: Node) -> int:
+    """Processing delay, and what a firing waits for the tokens it takes [frames]: of n tokens that it
+    takes the first is n - 1 tokens old, at the clock's rate."""
+    kind = node.type
+    inlets = zip(type(kind).inlets, node.sources, strict=True)
+    most = [max(kind.counts(i.name)) for i, s in inlets if isinstance(s, Edge | tuple)]
+    return kind.processing_delay + max(most, default=1) - 1
+
+
+def measured_delay(node: Node, about: Frozen, make: Make) -> int:
+    """Frames from a change at the node's first inlet to one at an outlet, or -1."""
+    kind = node.type
+    ports = [*(inlet.name for inlet in type(kind).inlets), *type(kind).outlets]
+    if kind.router or kind.border or any(kind.counts(port) != (1,) for port in ports):
+        return -1
+    graph = Graph(about.sample_rate, about.batch)
+    inlets: list[Any] = []
+    streams: list[tuple[str, Inlet, int]] = []
+    for inlet, source in zip(type(kind).inlets, node.sources, strict=True):
+        edges = source if isinstance(source, tuple) else (source,)
+        for edge in edges:
+            if isinstance(edge, Edge):
+                name, channels = f"{inlet.name}.{len(streams)}", about.nodes[edge.source].channels
+                streams.append((name, inlet, channels))
+                inlets.append(graph.input(name, channels))
+            else:
+                inlets.append(edge)
+    if not streams or not type(kind).outlets:
+        return -1
+    named = {}
+    if not type(kind).inlets[-1].variadic:
+        names = (inlet.name for inlet in type(kind).inlets)
+        named = {n: s for n, s in zip(names, inlets, strict=True) if s is not None}
+    made = graph.add(kind, *(() if named else inlets), **named)
+    for number, stream in enumerate(made if isinstance(made, tuple) else (made,)):
+        graph.output(f"out.{number}", stream)
+    alone = make(graph, None)
+    shape = (about.batch, MEASURED_FRAMES + kind.processing_delay)
+    heard = []
+    for noise in (0.0, 1.0):
+        arrays = {
+            name: stimulus(
+                inlet,
+                (shape[0], channels, shape[1]),
+                about.sample_rate,
+                noise if inlet is streams[0][1] else None,
+            )
+            for name, inlet, channels in streams
+        }
+        outs = {
+            name: np.zeros((shape[0], out.channels, shape[1]))
+            for name, out in alone.outputs.items()
+        }
+        alone.reset()
+        alone.read_from(arrays, 0)
+        alone.write_to(outs, 0)
+        alone.run_until(shape[1])
+        heard.append(np.concatenate([*outs.values()], axis=1))
+    differs = ~np.isclose(heard[0], heard[1], rtol=1e-9, atol=1e-12, equal_nan=True).all(
+        axis=(0, 1)
+    )
+    return int(differs.argmax()) - QUIET_FRAMES if differs.any() else -1
+
+
+def stimulus(
+    inlet: Inlet, shape: tuple[int, int, int], sample_rate: float, noise: float | None
+) -> NDArray[np.float64]:
+    """A stream that stays within an inlet's range: constant, or with so much noise after a while."""
+    high = 0.49 * sample_rate if inlet.high == "nyquist" else float(inlet.high)
+    rest = inlet.default
+    if rest is None:
+        rest = 440.0 if inlet.unit == "Hz" else 1.0 if noise is None else 0.0
+    x = np.full(shape, rest)
+    if noise:
+        late = x[..., QUIET_FRAMES:]
+        late += np.random.default_rng(1).uniform(0.5 * noise, 1.5 * noise, late.shape)
+    np.clip(x, inlet.low, high, out=x)
+    return x
+
+
+def _library(name: str) -> Any:
+    """A library that is imported when it is asked for."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise BadValue(
+            f"a table becomes one of {name} where that is installed", fix=f"pip install {name}"
+        ) from None
+
+
+def _text(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        more = f", ... ({len(value)})" if len(value) > 4 else ""
+        return _text(value[:4]) + more
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if name == "seconds":
+        return f"{1e6 * value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
