@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amp import nodes, plot
+from amp import nodes, observe, plot
 from amp.contract import Inlet, NodeType, Param, Take
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
@@ -25,6 +25,7 @@ __all__ = [
     "graph_from_json",
     "graph_to_json",
     "nodes",
+    "observe",
     "plan",
     "plot",
 ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
+    from amp.jit.events import Events
     from amp.jit.lowered import Call
     from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
@@ -41,15 +42,15 @@ class Runner(Protocol):
 
     Attributes
     ----------
-    records
-        Each kernel, and its cycles, firings and frames.
+    calls
+        Its kernels.
     most
         Most tokens that each edge has held, or can hold.
     growth
         Rings that have grown: number, clock, capacity from then on.
     """
 
-    records: list[tuple[Call, NDArray[np.int64]]]
+    calls: list[Call]
 
     def run(self, frames: int) -> int | None:
         """Run native code for ``frames`` frames, and move the clock on by as many; or stop at an edge
@@ -63,6 +64,15 @@ class Runner(Protocol):
 
     @property
     def growth(self) -> list[tuple[int, int, int]]: ...
+
+    def trace(self, events: Events | None) -> None:
+        """Note every call of native code from now on, if it was compiled to be timed."""
+
+    def costs(self) -> NDArray[np.int64]:
+        """Cycles, firings and frames of each of its calls, if it was compiled to be timed."""
+
+    def forget_costs(self) -> None:
+        """Count them from 0 on."""
 
     def waiting_cycle(self) -> list[int]:
         """Nodes that wait for one another and can never fire again, in the direction of the stream."""
@@ -195,12 +205,7 @@ class Instance:
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
         self._restart()
-        for _, record in self.runner.records:
-            record[:] = 0
-
-    def costs(self) -> list[NDArray[np.int64]]:
-        """Cycles, firings and frames of each kernel until now."""
-        return [record.copy() for _, record in self.runner.records]
+        self.runner.forget_costs()
 
     def _restart(self) -> None:
         self.bound.reset()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,8 @@ from amp.constants import is_whole
 from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, Deadlock, ProgramBusy
 from amp.graph import Graph
 from amp.instance import Instance, Runner
+from amp.jit.clock import counter
+from amp.jit.events import ROOM, Events
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State
@@ -32,10 +36,44 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State"]
 
 Progress = Callable[[int, int], None]
-_Stopped = tuple[int, Result, Callable[[int], None], int, list["NDArray[np.int64]"]]
+_Stopped = tuple[int, Result, Callable[[int], None], int, "NDArray[np.int64] | int"]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
 what kernels had cost before."""
 _ONE_THREAD = "a program runs in one thread at a time", "compile one program per thread"
+
+
+TRACED_FRAMES = 4096
+"""Frames after which noted events are taken out."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Every call of native code in a run.
+
+    Attributes
+    ----------
+    rows
+        One event each, see `amp.jit.events`.
+    labels
+        What each kernel is called.
+    first, rate
+        The CPU's counter when the run began, and its rate [1/s].
+    wall
+        How long the run took [s].
+    dropped
+        Events that there was no room for.
+    """
+
+    rows: NDArray[np.int64]
+    labels: list[str]
+    first: int
+    rate: float
+    wall: float
+    dropped: int
+
+    def seconds(self, cycles: int) -> float:
+        """Time since the run began."""
+        return (cycles - self.first) / self.rate
 
 
 class Program:
@@ -204,6 +242,7 @@ class Program:
         out: Mapping[str, NDArray[np.float64]],
         progress: Progress | None,
         memory_every: int = 0,
+        every: int = 0,
     ) -> Result:
         now, fade = self._instance, self._fade
         about = now.about
@@ -232,8 +271,30 @@ class Program:
                 self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
-        costs = now.costs() if self._timed else []
-        return self._finish(begin + count, result, tell, memory_every, costs)
+        costs = now.runner.costs() if self._timed else 0
+        return self._finish(begin + count, result, tell, every or memory_every, costs)
+
+    def _recorded(
+        self, inputs: Mapping[str, ArrayLike] | None, frames: int | None
+    ) -> tuple[Result, Recording]:
+        """Run, and note every call of native code."""
+        with self._alone():
+            if not self._timed:
+                raise BadValue("a trace is noted on request", fix="amp.compile(..., timing=True)")
+            now, events, ticks = self._instance, Events(), counter()
+            block = self.schedule.block if self.schedule else TRACED_FRAMES
+            calls = max(1, len(now.runner.calls))
+            piece = block * max(1, min(TRACED_FRAMES, ROOM // calls) // block)
+            now.runner.trace(events)
+            began, first = time.perf_counter(), ticks()
+            try:
+                result = self._run(inputs or {}, frames, {}, lambda *_: events.drain(), every=piece)
+            finally:
+                last, ended = ticks(), time.perf_counter()
+                now.runner.trace(None)
+        labels = [str(call) for call in now.runner.calls]
+        rate = (last - first) / (ended - began)
+        return result, Recording(events.rows(), labels, first, rate, ended - began, events.dropped)
 
     def _finish(
         self,
@@ -241,7 +302,7 @@ class Program:
         result: Result,
         tell: Callable[[int], None],
         every: int,
-        costs: list[NDArray[np.int64]],
+        costs: NDArray[np.int64] | int,
     ) -> Result:
         """Run until ``clock``, with the arrays of ``result`` in place; kernels had cost ``costs``."""
         try:
@@ -486,15 +547,12 @@ class Program:
         """
         if not self._timed:
             raise BadValue("timing is measured on request", fix="amp.compile(..., timing=True)")
-        return self._timings([])
+        return self._timings(0)
 
-    def _timings(self, before: list[NDArray[np.int64]]) -> Timings:
+    def _timings(self, before: NDArray[np.int64] | int) -> Timings:
         """What kernels have cost since they had cost ``before``."""
         now = self._instance
-        costs = now.costs()
-        if before:
-            costs = [cost - known for cost, known in zip(costs, before, strict=True)]
-        return Timings(now, costs, delays(now.about, self._make))
+        return Timings(now, now.runner.costs() - before, delays(now.about, self._make))
 
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"

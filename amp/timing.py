@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from amp.jit.lowered import Call
     from amp.swap import Make
 
-    Records = list[NDArray[np.int64]]
-
 MEASURED_FRAMES = 4096
 """Frames within which a node has to answer for its delay to be measured."""
 QUIET_FRAMES = 64
@@ -61,7 +59,8 @@ class Timing:
     frames
         Firings of each of its nodes: frames, unless rates differ.
     seconds, cycles
-        Time in native code, by the CPU's counter.
+        Time in native code, by the CPU's counter; of a process of the KPN with what the scheduler took
+        to find it.
     lanes, width
         Lanes, and how many are computed at a time.
     estimate
@@ -115,9 +114,13 @@ Row = TypeVar("Row", Timing, NodeTiming)
 class Table(Sequence[Row]):
     """Rows that print as a table, in a terminal (`rich.print` with colours) and in a notebook."""
 
-    def __init__(self, title: str, rows: Sequence[Row]) -> None:
+    def __init__(self, title: str, make: Callable[[], Sequence[Row]]) -> None:
         self.title = title
-        self._rows: tuple[Row, ...] = tuple(rows)
+        self._make: Callable[[], Sequence[Row]] = make
+
+    @functools.cached_property
+    def _rows(self) -> Sequence[Row]:
+        return self._make()
 
     @overload
     def __getitem__(self, at: int) -> Row: ...
@@ -223,16 +226,14 @@ class Timings(Table[Timing]):
     [('onepole.0', 0, 'measured'), ('delay.0', 12, 'measured')]
     """
 
-    def __init__(self, instance: Instance, records: Records, delays: Delays) -> None:
-        calls = [call for call, _ in instance.runner.records]
-        rows = [_kernel_row(call, record) for call, record in zip(calls, records, strict=True)]
-        super().__init__("Kernels", rows)
-        self._calls, self._about, self._delays = calls, instance.about, delays
+    def __init__(self, instance: Instance, costs: NDArray[np.int64], delays: Delays) -> None:
+        super().__init__("Kernels", lambda: [*map(_kernel_row, self._calls, costs)])
+        self._calls, self._about = instance.runner.calls, instance.about
+        self.cohorts = Table("Cohorts", self._cohort_rows)
+        self.nodes = Table("Nodes", lambda: self._node_rows(delays))
 
-    @functools.cached_property
-    def cohorts(self) -> Table[Timing]:
-        """See the class."""
-        rows = [
+    def _cohort_rows(self) -> list[Timing]:
+        return [
             dataclasses.replace(
                 _share(row, str(group), group.members, cost),
                 lanes=group.lanes * self._about.batch,
@@ -240,17 +241,13 @@ class Timings(Table[Timing]):
             for call, row in zip(self._calls, self, strict=True)
             for group, cost in zip(call.groups, _shares(call, self._about), strict=True)
         ]
-        return Table("Cohorts", rows)
 
-    @functools.cached_property
-    def nodes(self) -> Table[NodeTiming]:
-        """See the class."""
+    def _node_rows(self, delays: Delays) -> list[NodeTiming]:
         found: dict[int, NodeTiming] = {}
         for call, row in zip(self._calls, self, strict=True):
             for group, cost in zip(call.groups, _shares(call, self._about), strict=True):
                 for node in group.members:
                     part = _share(row, node.name, [node], cost / len(group.members))
-                    delay, how = self._delays(node)
                     found[node.index] = NodeTiming(
                         node.name,
                         row.label,
@@ -259,10 +256,9 @@ class Timings(Table[Timing]):
                         part.seconds,
                         part.cycles,
                         part.estimate,
-                        delay,
-                        how,
+                        *delays(node),
                     )
-        return Table("Nodes", [found[index] for index in sorted(found)])
+        return [found[index] for index in sorted(found)]
 
 
 def _kernel_row(call: Call, record: NDArray[np.int64]) -> Timing:

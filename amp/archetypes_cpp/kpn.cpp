@@ -7,6 +7,7 @@
 
 #include "denormals.hpp"
 #include "pool.hpp"
+#include "trace.hpp"
 
 namespace {
 
@@ -174,6 +175,7 @@ struct Network {
   int64_t step;   // most frames after which they are asked
   int64_t grows;  // some ring has no bound
   int64_t timing;
+  void* trace;  // where to note every firing, or null
   void* pool;
   int64_t threads, clock;
   Count head, tail, active;
@@ -437,11 +439,11 @@ void wake_peers(Network& net, const Process& process) {
   for (int64_t i = 0; i < process.in_count; ++i) wake<kShared>(net, process.ins[i].source);
 }
 
-// Fire a process that is not in the queue; whether it may have more to do.
+// Fire a process that is not in the queue; whether it may have more to do. With timing, `began` is when
+// this thread was last done with one, and becomes now: reading the counter is not free.
 template <bool kShared>
-bool fire(Network& net, int64_t index, int64_t sample_until) {
+bool fire(Network& net, int64_t index, int64_t sample_until, int64_t& began) {
   Process& process = net.processes[index];
-  const int64_t began = net.timing ? cycles() : 0;
   int64_t count = 0;
   switch (process.kind) {
     case kKernel:
@@ -458,9 +460,12 @@ bool fire(Network& net, int64_t index, int64_t sample_until) {
   }
   if (count < 1) return false;
   if (net.timing) {
-    process.cycles += cycles() - began;
+    const int64_t ended = cycles();
+    process.cycles += ended - began;
     process.firings += 1;
     process.frames += count;
+    if (net.trace) amp_trace_note(net.trace, index, count, began, ended);
+    began = ended;
   }
   note_most(process);
   wake_peers<kShared>(net, process);
@@ -470,7 +475,7 @@ bool fire(Network& net, int64_t index, int64_t sample_until) {
 // Fire until nothing is ready, on this thread and, if shared, on others that do the same.
 template <bool kShared>
 void drain(Network& net) {
-  int64_t idle = 0;
+  int64_t idle = 0, began = net.timing ? cycles() : 0;
   for (;;) {
     const int64_t index = pop<kShared>(net);
     if (index < 0) {
@@ -478,12 +483,13 @@ void drain(Network& net) {
       if (++idle > 64) std::this_thread::yield();  // others still fire: they may wake someone
       continue;
     }
+    if (idle && net.timing) began = cycles();
     idle = 0;
     Process& process = net.processes[index];
     if constexpr (kShared) {
       // What was done before it was woken is seen from here on.
       process.state.exchange(kRunning, std::memory_order_acq_rel);
-      const bool more = fire<kShared>(net, index, 0);
+      const bool more = fire<kShared>(net, index, 0, began);
       int64_t state = kRunning;
       if (!more && process.state.compare_exchange_strong(state, kIdle, std::memory_order_acq_rel)) {
         net.active.fetch_sub(1, std::memory_order_release);
@@ -494,7 +500,7 @@ void drain(Network& net) {
       }
     } else {
       process.state.store(kIdle, std::memory_order_relaxed);
-      if (fire<kShared>(net, index, 0)) wake<kShared>(net, index);
+      if (fire<kShared>(net, index, 0, began)) wake<kShared>(net, index);
     }
   }
 }
@@ -526,14 +532,14 @@ int64_t full_edge(const Network& net) {
 // one. Those that hear it come later. Of samples in one loop the one whose clock is behind goes first,
 // frame by frame.
 bool fire_a_sample(Network& net) {
-  int64_t behind = -1, loop = 0, least = kNever;
+  int64_t behind = -1, loop = 0, least = kNever, began = net.timing ? cycles() : 0;
   for (int64_t i = 0; i < net.sample_count; ++i) {
     const int64_t index = net.samples[i];
     Process& process = net.processes[index];
     const int64_t fired = process.fired.load(std::memory_order_relaxed);
     const int64_t due = process.pace.before(net.clock);
     if (fired >= due || (loop && process.loop != loop)) continue;
-    if (!process.loop) return fire<false>(net, index, due), true;
+    if (!process.loop) return fire<false>(net, index, due, began), true;
     loop = process.loop;
     if (const int64_t clock = process.pace.clock(fired); clock < least) {
       behind = index;
@@ -541,7 +547,7 @@ bool fire_a_sample(Network& net) {
     }
   }
   if (behind < 0) return false;
-  fire<false>(net, behind, net.processes[behind].pace.before(least + 1));
+  fire<false>(net, behind, net.processes[behind].pace.before(least + 1), began);
   return true;
 }
 

@@ -5,24 +5,32 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
+from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
 from amp.jit.engine import native
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _CALIBRATION_SECONDS = 0.02
+
+
+@functools.cache
+def counter() -> Callable[[], int]:
+    """Reads the CPU's cycle counter."""
+    return ctypes.CFUNCTYPE(ctypes.c_int64)(native("ticks", "cycle counter", _build).address)
 
 
 @functools.cache
 def cycles_per_second() -> float:
     """Rate of the counter that timing uses, measured once against the system's clock [1/s]."""
-    code = native("ticks", "cycle counter", _build)
-    ticks = ctypes.CFUNCTYPE(ctypes.c_int64)(code.address)
+    ticks = counter()
     first, began = ticks(), time.perf_counter()
     while time.perf_counter() - began < _CALIBRATION_SECONDS:
         pass
-    rate: float = (ticks() - first) / (time.perf_counter() - began)
-    return rate
+    return (ticks() - first) / (time.perf_counter() - began)
 
 
 def _build() -> ir.Module:

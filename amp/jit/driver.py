@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STEP_WORDS = 16
 KIND, FUNCTION, WORDS, CYCLES, FIRINGS, FRAMES, PACE = range(7)
 PACE_WORDS = 3  # firings, frames, offset: see `amp.schedule.Pace`
+TRACE, NUMBER, NOTE = range(PACE + PACE_WORDS, PACE + PACE_WORDS + 3)  # of a call that is traced
 BLOCK, BODY = 1, 2  # of a loop
 CHILDREN, TABLE, POOL, POOL_RUN = 1, 3, 4, 5  # of a fork, which also has BODY
 CALL, LOOP, FORK = range(3)
@@ -112,7 +113,8 @@ def in_blocks(
 def fire(
     module: ir.Module, b: ir.IRBuilder, record: ir.Value, frames: ir.Value, *, timing: bool
 ) -> None:
-    """Emit the call of ``record``'s kernel; with timing, count cycles, firings and frames."""
+    """Emit the call of ``record``'s kernel; with timing, count cycles, firings and frames, and note them
+    if it is traced."""
     kernel = word(b, record, FUNCTION, PTR)
     arguments = [word(b, record, WORDS, PTR), frames]
     if not timing:
@@ -123,9 +125,13 @@ def fire(
     counter = function_named(module, name, kind)
     before = b.call(counter, [])
     b.call(typed(kernel), arguments)
-    spent = b.sub(b.call(counter, []), before)
-    for index, more in ((CYCLES, spent), (FIRINGS, integer(1)), (FRAMES, frames)):
+    after = b.call(counter, [])
+    for index, more in ((CYCLES, b.sub(after, before)), (FIRINGS, integer(1)), (FRAMES, frames)):
         b.store(b.add(word(b, record, index), more), offset(b, record, integer(8 * index)))
+    with b.if_then(b.icmp_signed("!=", word(b, record, TRACE), integer(0)), likely=False):
+        note = ir.FunctionType(VOID, [PTR, I64, I64, I64, I64])
+        where, number = word(b, record, TRACE, PTR), word(b, record, NUMBER)
+        b.call(typed(word(b, record, NOTE, PTR), note), [where, number, frames, before, after])
 
 
 def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, timing: bool) -> None:
@@ -155,6 +161,7 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
     call_end = b.block
     b.position_at_end(blocks["fire"])
     fire(module, b, record, due, timing=timing)
+    fire_end = b.block
     b.branch(blocks["next"])
 
     b.position_at_end(blocks["loop"])
@@ -183,7 +190,7 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
     skipped = b.phi(I64)
     for block, value in (
         (call_end, integer(0)),
-        (blocks["fire"], integer(0)),
+        (fire_end, integer(0)),
         (loop_end, body),
         (fork_end, forked),
     ):

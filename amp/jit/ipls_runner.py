@@ -10,13 +10,14 @@ import numpy as np
 from amp.jit import driver
 from amp.jit.engine import native
 from amp.jit.lowered import Narrow
-from amp.jit.runtime import Threads
+from amp.jit.runtime import Threads, load_tracer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.counts import Counts
+    from amp.jit.events import Events
     from amp.jit.lowered import Call, Step
 
     Words = NDArray[np.int64]
@@ -36,7 +37,7 @@ class IplsRunner:
         self._pool = Threads(threads) if threads > 1 else None
         self._rows: list[Words] = []
         self._tables: list[Words] = []
-        self._calls: list[tuple[Call, int]] = []
+        self._rows_of: list[tuple[Call, int]] = []
         forks: list[tuple[int, list[tuple[int, int]]]] = []
         self._add_steps(bound.lowered.steps, forks)
         self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
@@ -47,7 +48,8 @@ class IplsRunner:
             )
             self._tables.append(table)
             self._steps[row, driver.TABLE] = table.ctypes.data
-        self.records = [(call, self._steps[row, _TIMERS]) for call, row in self._calls]
+        self.calls = [call for call, _ in self._rows_of]
+        self._timed = np.array([row for _, row in self._rows_of], np.int64)
         self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
         word, place = ctypes.c_int64, ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
@@ -61,6 +63,22 @@ class IplsRunner:
     def grow(self, edge: int) -> None:
         """See `amp.instance.Runner`: it is never asked."""
         raise AssertionError(edge)
+
+    def trace(self, events: Events | None) -> None:
+        """See `amp.instance.Runner`."""
+        rows = self._timed
+        self._steps[rows, driver.NUMBER] = np.arange(len(rows))
+        self._steps[rows, driver.TRACE] = events.address if events else 0
+        self._steps[rows, driver.NOTE] = load_tracer() if events else 0
+
+    def costs(self) -> Words:
+        """See `amp.instance.Runner`."""
+        costs: Words = self._steps[self._timed, _TIMERS]
+        return costs
+
+    def forget_costs(self) -> None:
+        """See `amp.instance.Runner`."""
+        self._steps[self._timed, _TIMERS] = 0
 
     def waiting_cycle(self) -> list[int]:
         """See `amp.instance.Runner`: it is refused before anything runs."""
@@ -102,7 +120,7 @@ class IplsRunner:
             return
         row = self._add_row(driver.CALL)
         _fill_call(self._rows[row], self._by_call[id(step)], self._bound)
-        self._calls.append((step, row))
+        self._rows_of.append((step, row))
 
     def _add_row(self, kind: int) -> int:
         words = np.zeros(driver.STEP_WORDS, np.int64)

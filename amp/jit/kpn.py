@@ -78,6 +78,7 @@ NETWORK = np.dtype(
         ("step", np.int64),
         ("grows", np.int64),
         ("timing", np.int64),
+        ("trace", np.int64),
         ("pool", np.int64),
         ("threads", np.int64),
         ("clock", np.int64),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from amp.frozen import Frozen
     from amp.jit.bind import Bound
+    from amp.jit.events import Events
     from amp.schedule import Paces
 
     Ints = NDArray[np.int64]
@@ -62,12 +63,10 @@ class KpnRunner:
             self._route()
         self.lay()
         self.seek(Counts.at_pace(graph, pace, 0))
+        self.calls = [call.call for call in bound.calls]
         cells = self._processes.view(np.int64).reshape(count, -1)
         first = kpn.PROCESS.fields["cycles"][1] // 8  # type: ignore[index]
-        self.records = [
-            (call.call, row[first : first + 3])
-            for call, row in zip(bound.calls, cells, strict=True)
-        ]
+        self._costs = cells[:, first : first + 3]
 
     def run(self, frames: int) -> int | None:
         """See `amp.instance.Runner`."""
@@ -84,6 +83,18 @@ class KpnRunner:
         self.lay()
         clock = int(self._network["clock"][0])
         self.growth.append((ring, clock, self._bound.rings[ring].frames))
+
+    def trace(self, events: Events | None) -> None:
+        """See `amp.instance.Runner`."""
+        self._network["trace"] = events.address if events else 0
+
+    def costs(self) -> Ints:
+        """See `amp.instance.Runner`."""
+        return self._costs.copy()
+
+    def forget_costs(self) -> None:
+        """See `amp.instance.Runner`."""
+        self._costs[:] = 0
 
     @property
     def most(self) -> Ints:

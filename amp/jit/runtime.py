@@ -113,5 +113,11 @@ def load_scheduler() -> Callable[[int, int, int], int]:
 
 
 @functools.cache
+def load_tracer() -> int:
+    """Address of ``amp_trace_note``, see ``amp/archetypes_cpp/trace.hpp``."""
+    return ctypes.cast(_library().amp_trace_note, ctypes.c_void_p).value or 0
+
+
+@functools.cache
 def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(installed("lib/libamp_runtime.so")))

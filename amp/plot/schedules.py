@@ -85,8 +85,7 @@ def _measured(program: Program) -> tuple[list[_Kernel], int]:
         raise BadValue("a schedule is drawn from measured times", fix="run the program first")
     block = 64 if program.schedule is None else program.schedule.block
     kernels = []
-    calls = [call for call, _ in program._instance.runner.records]
-    for timing, call in zip(timings, calls, strict=True):
+    for timing, call in zip(timings, program._instance.runner.calls, strict=True):
         label = " > ".join(
             f"{g.first.kind} \N{MULTIPLICATION SIGN}{len(g.members)}"
             if len(g.members) > 1
