@@ -197,7 +197,7 @@ class NodeType:
         Name of the native process that moves its tokens, for the node types whose rates depend on
         data; they have no ``forward``.
     border
-        ``"input"`` or ``"output"`` for the two node types that touch the caller's arrays.
+        ``"input"``, ``"output"`` or ``"probe"`` for the node types that touch the caller's arrays.
 
     Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
     constructor's arguments. The constructor also takes constants for inlets, by name.
@@ -217,7 +217,7 @@ class NodeType:
     is_sum: ClassVar[bool] = False
     archetype: ClassVar[str] = ""
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
-    border: ClassVar[Literal["", "input", "output"]] = ""
+    border: ClassVar[Literal["", "input", "output", "probe"]] = ""
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]

@@ -7,7 +7,7 @@ What concerns the whole (cycles, latencies) is judged when the graph is compiled
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ __all__ = [
     "edge",
 ]
 
+
+AnyStream = TypeVar("AnyStream", bound=Stream | Tapped)
 
 GATHERERS = {"sum": "Mix", "mean": "Mean", "concat": "Concat", "stack": "Stack"}
 """Node type that makes one stream of several, by what an inlet says."""
@@ -93,6 +95,38 @@ class Graph:
     def output(self, name: str, stream: Stream | Tapped) -> None:
         """Have ``run`` return ``stream`` as ``result[name]``."""
         self.add(REGISTRY["Output"](), stream, name=name)
+
+    def probe(self, stream: AnyStream, name: str | None = None) -> AnyStream:
+        """Have ``run`` record ``stream`` in ``result.probes[name]``; no bit of any output changes.
+
+        It is recorded as an output would be, on the clock's timeline. Of a stream at another rate every
+        token is recorded, with its clock in ``result.clocks[name]``; a stream whose tokens come as data
+        says is read by the clock, 0 before its first token.
+
+        Parameters
+        ----------
+        stream
+            A stream, or an edge with a delay and initial tokens of its own.
+        name
+            Unique among the nodes; ``probe.`` and a number by default.
+
+        Returns
+        -------
+        Stream
+            What was given, to be used further.
+
+        Examples
+        --------
+        >>> import amp
+        >>> import numpy as np
+        >>> g = amp.Graph()
+        >>> g.output("out", 0.5 * g.probe(3.0 * g.input("x"), "tripled"))
+        >>> result = amp.compile(g).run({"x": np.ones((1, 1, 2))})
+        >>> result["out"], result.probes["tripled"]
+        (array([[[1.5, 1.5]]]), array([[[3., 3.]]]))
+        """
+        self.add(REGISTRY["Probe"](), stream, name=name)
+        return stream
 
     def feedback(self, channels: int = 1) -> Feedback:
         """A stream to be connected later; use it through ``amp.edge(..., initial=n)``.

@@ -124,8 +124,10 @@ class Instance:
     def _find_ports(self) -> None:
         """Look up what lies in the program's memory."""
         ports = sorted(self.bound.border_ports(), key=lambda port: port.node.index)
-        self._ins = {p.node.name: p for p in ports if p.side == "input"}
-        self._outs = {p.node.name: p for p in ports if p.side == "output"}
+        self._ins, self._outs, self._probes = (
+            {port.node.name: port for port in ports if port.node.type.border == side}
+            for side in ("input", "output", "probe")
+        )
         self._arrays: dict[BorderPort, tuple[NDArray[np.float64], int]] = {}
         words = [call.words_at // 8 + w.FIRED for call in self.bound.calls]
         self._words = np.array(words, np.int64)
@@ -142,7 +144,7 @@ class Instance:
     @property
     def latency(self) -> dict[str, int]:
         """Frames until the first visible token of each output."""
-        return {name: port.start for name, port in self._outs.items()}
+        return {name: port.pace.start for name, port in self._outs.items()}
 
     def read_from(self, arrays: Signals, clock: int) -> None:
         """Have inputs read ``arrays``, whose first frame is at ``clock``."""
@@ -151,9 +153,41 @@ class Instance:
 
     def write_to(self, arrays: Signals, clock: int) -> None:
         """Have outputs write ``arrays``, whose first frame is at ``clock``; silence before a token."""
-        for name, port in self._outs.items():
-            arrays[name][..., self.clock - clock : max(0, port.start - clock)] = 0.0
+        self._write(self._outs, arrays, clock)
+
+    def record_in(self, arrays: Signals, clock: int) -> None:
+        """Have probes write ``arrays``, which begin at ``clock``."""
+        self._write(self._probes, arrays, clock)
+
+    def _write(self, ports: Mapping[str, BorderPort], arrays: Signals, clock: int) -> None:
+        for name, port in ports.items():
+            if port.clocked:
+                silent = slice(self.clock - clock, max(0, port.pace.start - clock))
+                arrays[name][..., silent] = 0.0
             self._point(port, arrays[name], clock)
+
+    def probe_room(self, begin: int, end: int) -> dict[str, NDArray[np.float64]]:
+        """Arrays for what probes record from clock ``begin`` until ``end``."""
+        batch = self.about.batch
+        return {
+            name: np.empty((batch, port.node.channels, port.first(end) - port.first(begin)))
+            for name, port in self._probes.items()
+        }
+
+    def probed(self, arrays: Signals, begin: int, some: tuple[int, int]) -> Signals:
+        """The part of what probes record in ``arrays`` from ``begin`` on that ``some`` clocks span."""
+        return {
+            name: arrays[name][..., slice(*(port.first(at) - port.first(begin) for at in some))]
+            for name, port in self._probes.items()
+        }
+
+    def probe_clocks(self, begin: int, end: int) -> dict[str, NDArray[np.int64]]:
+        """When the tokens become visible that probes record, of streams at other rates than the clock's."""
+        return {
+            name: port.pace.clock(np.arange(port.first(begin), port.first(end)))
+            for name, port in self._probes.items()
+            if not port.clocked
+        }
 
     def _point(self, port: BorderPort, array: NDArray[np.float64], clock: int) -> None:
         port.point(array, clock)
@@ -164,7 +198,7 @@ class Instance:
         self.runner.grow(edge)
         known = {port.node.name: where for port, where in self._arrays.items()}
         self._find_ports()
-        for port in (*self._ins.values(), *self._outs.values()):
+        for port in (*self._ins.values(), *self._outs.values(), *self._probes.values()):
             if port.node.name in known:
                 self._point(port, *known[port.node.name])
 

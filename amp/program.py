@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State"]
 
 Progress = Callable[[int, int], None]
+Monitor = Callable[[int, "Mapping[str, NDArray[np.float64]]"], None]
 _Stopped = tuple[int, Result, Callable[[int], None], int, "NDArray[np.int64] | int"]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
 what kernels had cost before."""
@@ -116,6 +117,7 @@ class Program:
         frames: int | None = None,
         out: Mapping[str, NDArray[np.float64]] | None = None,
         progress: Progress | None = None,
+        monitor: Monitor | None = None,
         memory_every: int = 0,
     ) -> Result:
         """Move the clock on and return as many frames of each output.
@@ -130,6 +132,8 @@ class Program:
             Arrays to write outputs into, C-contiguous float64 of the right shapes.
         progress
             Called now and then with the frames done and the frames in all.
+        monitor
+            Called as often with the clock and what each probe has recorded since the last call.
         memory_every
             Note what every ring holds every so many frames, in ``result.memory``.
 
@@ -145,7 +149,7 @@ class Program:
         with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
                 raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
-            return self._run(inputs or {}, frames, out or {}, progress, memory_every)
+            return self._run(inputs or {}, frames, out or {}, progress, monitor, memory_every)
 
     def resume(self) -> Result:
         """Go on with the run that `ArenaExhausted` stopped, and return what it would have.
@@ -184,7 +188,8 @@ class Program:
     ) -> Result:
         """Run offline: from a fresh state, drained, every output aligned with the inputs.
 
-        Parameters and errors are those of `run`; outputs have as many frames as the inputs.
+        Parameters and errors are those of `run`; outputs have as many frames as the inputs. What
+        probes record is not aligned: it begins at clock 0 and ends when the last output has.
         """
         with self._alone(*_ONE_THREAD):
             now = self._instance
@@ -200,6 +205,7 @@ class Program:
             result = self._run(arrays, count + extra, {}, progress)
         aligned = {name: result[name][..., at : at + count] for name, at in latency.items()}
         rendered = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
+        rendered.probes, rendered.clocks = result.probes, result.clocks
         rendered.timing = result.timing
         return rendered
 
@@ -241,6 +247,7 @@ class Program:
         frames: int | None,
         out: Mapping[str, NDArray[np.float64]],
         progress: Progress | None,
+        monitor: Monitor | None = None,
         memory_every: int = 0,
         every: int = 0,
     ) -> Result:
@@ -253,9 +260,17 @@ class Program:
         latency = self.latency
         begin = now.clock
 
+        end = begin + count
         result = Result(results, latency, about.sample_rate)
+        probes = now.probe_room(begin, end)
+        result.probes, result.clocks = probes, now.probe_clocks(begin, end)
+        heard = begin
 
         def tell(clock: int) -> None:
+            nonlocal heard
+            if monitor is not None:
+                monitor(clock, now.probed(probes, begin, (heard, clock)))
+                heard = clock
             if memory_every:
                 result.memory.append(self._instance.memory())
             if progress is not None:
@@ -263,7 +278,7 @@ class Program:
 
         if fade:
             try:
-                fade.run_until(begin + count, arrays, results, begin, tell)
+                fade.run_until(end, arrays, results, probes, begin, tell)
             except BaseException:
                 self._fade = None  # its sides may be at different clocks
                 raise
@@ -271,8 +286,9 @@ class Program:
                 self._fade = None
         now.read_from(arrays, begin)
         now.write_to(results, begin)
+        now.record_in(probes, begin)
         costs = now.runner.costs() if self._timed else 0
-        return self._finish(begin + count, result, tell, every or memory_every, costs)
+        return self._finish(end, result, tell, every or memory_every, costs)
 
     def _recorded(
         self, inputs: Mapping[str, ArrayLike] | None, frames: int | None

@@ -24,6 +24,11 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         Frames per second.
     memory
         What rings held on the way, if the run was told to note it.
+    probes
+        What probes recorded, by name: ``(batch, channel, frame)``, or of a stream at another rate
+        ``(batch, channel, token)``.
+    clocks
+        Of those, the frame of each token, by name.
     timing
         What the run has cost (`amp.timing.Timings`); None unless the program was compiled for it.
     """
@@ -36,6 +41,8 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
     ) -> None:
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
         self.memory: list[Memory] = []
+        self.probes: Mapping[str, NDArray[np.float64]] = {}
+        self.clocks: Mapping[str, NDArray[np.int64]] = {}
         self.timing: Timings | None = None
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:

@@ -103,10 +103,12 @@ class Fade:
         clock: int,
         arrays: Signals,
         results: Signals,
+        probes: Signals,
         begin: int,
         tell: Callable[[int], None] | None,
     ) -> None:
-        """Move all on; arrays and results have their first frame at clock ``begin``."""
+        """Move all on; arrays, results and the new side's probes have their first frame at clock
+        ``begin``."""
         clock = min(clock, self.new.clock + self.left)
         start = self.new.clock - self._mixer.clock
         piece = min(_PIECE, clock - self.new.clock)
@@ -117,8 +119,10 @@ class Fade:
             for name, array in some.items()
         }
         self._mixer.write_to(results, begin - start)
+        self.new.record_in(probes, begin)
         while (at := self.new.clock) < clock:
             until = min(at + piece, clock)
+            self.old.record_in(self.old.probe_room(at, until), at)
             for side, some in zip((self.old, self.new), heard, strict=True):
                 side.read_from(arrays, begin)
                 side.write_to(some, at)

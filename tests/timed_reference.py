@@ -141,7 +141,8 @@ def _mean(counts: tuple[int, ...]) -> Fraction:
 def rates_of(graph: Frozen, ends: list[Ends]) -> list[Fraction]:
     """Firings per frame: borders fire once, and across each edge that is read in order as much is
     written as read."""
-    rate = {node.index: Fraction(1) for node in graph.nodes if node.type.border}
+    fixed = {"input", "output"}
+    rate = {node.index: Fraction(1) for node in graph.nodes if node.type.border in fixed}
     chosen = {  # a select takes of these as data says
         id(edge) for node in graph.nodes if node.type.router == "select" for edge in node.edges[:2]
     }

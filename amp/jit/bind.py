@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from amp.ir import Kernel
     from amp.jit.engine import Native
     from amp.jit.lowered import Call, InBinding, Lowered, OutBinding
+    from amp.schedule import Pace
 
     Natives = tuple[Native | None, Native | None]
 
@@ -368,13 +369,13 @@ class Bound:
         for bound in self.calls:
             for i, binding in enumerate(bound.call.ins):
                 if binding.border:
-                    ports += self._border(bound, "input", binding.border_group, bound.in_tables[i])
+                    ports += self._border(bound, binding.border_group, bound.in_tables[i])
             for i, out in enumerate(bound.call.outs):
                 if out.border:
-                    ports += self._border(bound, "output", out.border_group, bound.out_tables[i])
+                    ports += self._border(bound, out.border_group, bound.out_tables[i])
         return ports
 
-    def _border(self, bound: BoundCall, side: str, number: int, at: int) -> list[BorderPort]:
+    def _border(self, bound: BoundCall, number: int, at: int) -> list[BorderPort]:
         group = bound.call.groups[number]
         table = bound.table(at, group.planes)
         lanes = self.batch * group.parts
@@ -384,19 +385,17 @@ class Bound:
             entries = table[:, slot * lanes : (slot + 1) * lanes]
             if slot == len(group.members) - 1:
                 entries = table[:, slot * lanes :]
-            ports.append(BorderPort(side, node, group.pace.start, group.parts, entries))
+            ports.append(BorderPort(node, group.pace, group.parts, entries))
         return ports
 
 
 class BorderPort:
-    """Entries of a table that point at the array of one input or output of the graph."""
+    """Entries of a table that point at the array of one input, output or probe of the graph."""
 
-    __slots__ = ("_entries", "_rows", "node", "side", "start")
+    __slots__ = ("_entries", "_rows", "node", "pace")
 
-    def __init__(
-        self, side: str, node: Node, start: int, parts: int, entries: NDArray[np.int64]
-    ) -> None:
-        self.side, self.node, self.start, self._entries = side, node, start, entries
+    def __init__(self, node: Node, pace: Pace, parts: int, entries: NDArray[np.int64]) -> None:
+        self.node, self.pace, self._entries = node, pace, entries
         planes, lanes = entries.shape[:2]
         lane = np.arange(lanes)
         # the lanes of a tile's padding repeat the last one
@@ -404,13 +403,23 @@ class BorderPort:
         batch, part = np.divmod(row, parts)
         self._rows = (batch * parts + part) * planes + np.arange(planes)[:, None]
 
+    @property
+    def clocked(self) -> bool:
+        """It has one token a frame."""
+        return self.pace[:2] == (1, 1)
+
+    def first(self, clock: int) -> int:
+        """Number of its first token from ``clock`` on; on the clock's timeline, if it had always had
+        one a frame."""
+        return int(self.pace.before(clock)) if self.clocked else self.pace.fired(clock)
+
     def point(self, array: NDArray[np.float64], clock: int) -> None:
-        """Use C-contiguous ``array`` (batch, channel, frame), whose first frame is at ``clock``."""
-        batch, channels, frames = array.shape
+        """Use C-contiguous ``array`` (batch, channel, token), which begins at ``clock``."""
+        batch, channels, tokens = array.shape
         rows = np.minimum(self._rows, batch * channels - 1)
         # not array.strides: that of an axis of length 1 means nothing
-        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * frames * array.itemsize
-        self._entries[..., w.ENTRY_TOKENS] = clock - self.start
+        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * tokens * array.itemsize
+        self._entries[..., w.ENTRY_TOKENS] = self.first(clock)
         self._entries[..., w.ENTRY_STRIDE] = array.itemsize
 
 

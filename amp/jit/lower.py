@@ -368,7 +368,7 @@ class _Lowering:
 
     def _bind_outs(self, group: Group, position: int, width: int) -> list[tuple[int, OutBinding]]:
         node = group.first
-        if node.type.border == "output":
+        if node.type.border in {"output", "probe"}:
             return [(0, OutBinding("table", border="output", border_group=position))]
         mode = "sum" if group.wide else "ring"
         if group.prebuilt or group.spread > 1:

@@ -20,7 +20,7 @@ MAX_CHANNELS = 4
 
 INK, FAINT, LOOP = "#1f2933", "#7b8794", "#c2410c"
 FAMILIES = {
-    "borders": ("#334e68", "Input Output"),
+    "borders": ("#334e68", "Input Output Probe"),
     "sources": ("#d97706", "Saw Square Triangle Sine Noise Constant"),
     "filters": ("#2563eb", "OnePole Biquad SecondOrderSections StateVariable"),
     "envelopes": ("#059669", "Envelope"),

@@ -53,6 +53,7 @@ def read_by_clock(graph: Frozen) -> Frozen:
     """
     if not graph.dynamic.any():
         return graph
+    graph = _probe_by_clock(graph)
     _check(graph)
     signature = 1 + max(node.signature for node in graph.nodes)
     samples: list[Node] = []
@@ -138,6 +139,20 @@ def _refuse_loop(graph: Frozen, sample: int, members: set[int]) -> None:
         got=f"no delay among {', '.join(map(repr, names))}",
         where=f"edge {source.name!r} -> {reader.name!r}, {reader}",
         fix="amp.edge(stream, delay=1, default=0.0)",
+    )
+
+
+def _probe_by_clock(graph: Frozen) -> Frozen:
+    """Have probes of streams whose tokens come as data says read them by the clock."""
+    late = [node.type.border == "probe" and graph.dynamic[node.index] for node in graph.nodes]
+    if not any(late):
+        return graph
+    nodes = [
+        node.with_edges(lambda _, edge: dataclasses.replace(edge, default=0.0)) if probed else node
+        for node, probed in zip(graph.nodes, late, strict=True)
+    ]
+    return Frozen(
+        graph.sample_rate, graph.batch, nodes, graph.params, graph.gates, graph.fingerprint
     )
 
 

@@ -64,7 +64,7 @@ def _solve(graph: Frozen) -> list[Fraction]:
         edges[source].append((consumer, wrote / read, number))
         edges[consumer].append((source, read / wrote, number))
     rate: dict[int, Fraction] = {}
-    borders = [node.index for node in graph.nodes if node.type.border]
+    borders = [node.index for node in graph.nodes if node.type.border in {"input", "output"}]
     for first in [*borders, *range(len(graph.nodes))]:  # a part without border keeps the clock
         if first in rate:
             continue
