@@ -131,6 +131,22 @@ class IllegalSchedule(AmpError):
         )
 
 
+class NonFinite(AmpError):
+    """A node made an infinity or NaN, in a program that was compiled to raise.
+
+    Attributes
+    ----------
+    node
+        Name of the first node that did.
+    frame
+        Clock at which it did; of a node that fires as data says the number of the firing.
+    """
+
+    def __init__(self, rule: str, *, node: str = "", frame: int = -1, **details: str) -> None:
+        self.node, self.frame = node, frame
+        super().__init__(rule, **details)
+
+
 class BadState(AmpError):
     """A snapshot does not fit the program it is restored to."""
 

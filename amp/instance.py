@@ -15,7 +15,8 @@ from amp.errors import BadNode, BadValue, Deadlock
 from amp.jit import words as w
 from amp.jit.carry import Carry
 from amp.jit.counts import FIRED, Counts
-from amp.jit.snapshot import Content, find_places, read_snapshot, write_snapshot
+from amp.jit.snapshot import Content, find_guards, find_places, read_snapshot, write_snapshot
+from amp.nonfinite import first_nonfinite
 from amp.result import Memory, RingUse
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Instance:
         self._arrays: dict[BorderPort, tuple[NDArray[np.float64], int]] = {}
         words = [call.words_at // 8 + w.FIRED for call in self.bound.calls]
         self._words = np.array(words, np.int64)
-        for known in ("_calls_of", "places"):
+        for known in ("_calls_of", "_guards", "places"):
             vars(self).pop(known, None)
 
     # ---- running
@@ -213,6 +214,8 @@ class Instance:
             If a ring may not grow; the same call goes on.
         Deadlock
             If in the end some nodes wait for one another.
+        NonFinite
+            If a node made an infinity or NaN, and is guarded.
         """
         chunk = every or 4096
         before = time.perf_counter()
@@ -224,6 +227,7 @@ class Instance:
             if now - before < _PATIENCE_SECONDS and not every:
                 chunk *= 2
             before = now
+            self._check_finite()
             if tell is not None:
                 tell(self.clock)
         if cycle := self.runner.waiting_cycle():
@@ -235,6 +239,25 @@ class Instance:
                 where=str(nodes[0]),
                 fix="give one of these edges initial tokens: amp.edge(stream, initial=1)",
             )
+
+    @functools.cached_property
+    def _guards(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return find_guards(self.bound)
+
+    def _check_finite(self) -> None:
+        """Raise for the first unsound firing that a lane has noted."""
+        words, nodes = self._guards
+        if not len(words):
+            return
+        arena = self.bound.arena
+        firings = arena.view(0, (arena.size // 8,), np.int64)[words]
+        if (firings < 0).all():
+            return
+        first: dict[int, int] = {}
+        for node, firing in zip(nodes.tolist(), firings.tolist(), strict=True):
+            if firing >= 0:
+                first[node] = min(firing, first.get(node, firing))
+        raise first_nonfinite(self.about, self.pace, first)
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""

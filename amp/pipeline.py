@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amp.contract import NodeType
     from amp.instance import Instance
     from amp.ir import Kernel
+    from amp.jit.guard import Mode
     from amp.jit.lowered import Lowered
     from amp.program import Program
 
@@ -46,6 +47,7 @@ def compile(
     threads: int = 1,
     timing: bool = False,
     archetypes: Literal["auto", "eigen", "ir"] = "auto",
+    on_nonfinite: Mode = "propagate",
     max_arena_bytes: int = MAX_ARENA_BYTES,
     watch: Watch | None = None,
 ) -> Program:
@@ -65,6 +67,11 @@ def compile(
     archetypes
         Prebuilt Eigen kernels: ``"eigen"`` wherever there is one, ``"ir"`` never, ``"auto"`` where
         the same in IR would be long. The bits are the same.
+    on_nonfinite
+        What becomes of infinities and NaN. ``"propagate"``: what arithmetic makes of them. ``"raise"``:
+        a run raises `NonFinite`, which names the first node that made one, and its frame. ``"reset"``:
+        a node that makes one, or would remember one, gives 0 in that frame, in that lane, and the
+        numbers that it remembers begin again. The last two cost time, and nothing is prebuilt then.
     max_arena_bytes
         Most bytes of the program's one allocation, also when rings grow while it runs.
     watch
@@ -84,13 +91,19 @@ def compile(
     >>> program.run({"x": np.ones((1, 1, 4))})["out"]
     array([[[0.5, 0.5, 0.5, 0.5]]])
     """
+    from amp.jit.guard import MODES
     from amp.program import Program
 
     if not is_whole(threads, 1, MAX_THREADS):
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
     if not is_whole(max_arena_bytes, 1):
         raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
-    options = Options(threads, timing, choose_archetypes(archetypes), max_arena_bytes, watch)
+    if on_nonfinite not in MODES:
+        raise BadValue(f"on_nonfinite is one of {MODES}", got=repr(on_nonfinite))
+    choose = choose_archetypes(archetypes)
+    if on_nonfinite != "propagate":
+        choose = choose_archetypes("ir")
+    options = Options(threads, timing, choose, on_nonfinite, max_arena_bytes, watch)
 
     def make(graph: Graph, ipls: IPLS | None) -> Instance:
         return build(graph, ipls, options)
@@ -105,6 +118,7 @@ class Options:
     threads: int
     timing: bool
     choose: Callable[[NodeType], str]
+    on_nonfinite: Mode
     max_arena_bytes: int
     watch: Watch | None
 
@@ -144,16 +158,23 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     # cluster: which nodes become one kernel
     alone = KPN_FRAMES if options.threads == 1 else SHARED_FRAMES
     frames = alone if ipls is None else ipls.block
-    clustering = Clustering(frozen, pace, frames, options.choose)
+    plain = options.on_nonfinite == "propagate"
+    clustering = Clustering(frozen, pace, frames, options.choose, wide=plain)
     if ipls is None:
         items = clustering.alone()
     else:
         items = clustering.run(ipls.stages, frozen.numbers, frames)
-        items = skew_chains(clustering, items, graph.batch, frames)
+        if plain:
+            items = skew_chains(clustering, items, graph.batch, frames)
 
     # lower: each distinct kernel is traced into IR once
     lowered = lower(
-        clustering, items, frames=frames, batch=graph.batch, sample_rate=graph.sample_rate
+        clustering,
+        items,
+        frames=frames,
+        batch=graph.batch,
+        sample_rate=graph.sample_rate,
+        guard=options.on_nonfinite,
     )
 
     # passes: IR to IR

@@ -13,7 +13,15 @@ import numpy as np
 
 from amp.arrays import check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
-from amp.errors import ArenaExhausted, BadGraph, BadState, BadValue, Deadlock, ProgramBusy
+from amp.errors import (
+    ArenaExhausted,
+    BadGraph,
+    BadState,
+    BadValue,
+    Deadlock,
+    NonFinite,
+    ProgramBusy,
+)
 from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.clock import counter
@@ -145,6 +153,9 @@ class Program:
             If another thread is running this program.
         ArenaExhausted
             If a ring has to grow and `max_arena_bytes` forbids it; `resume` goes on.
+        NonFinite
+            If a node makes an infinity or NaN and the program was compiled to raise then. It does so
+            in every run until it is reset or restored.
         """
         with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
@@ -325,6 +336,9 @@ class Program:
             self._instance.run_until(clock, tell, every)
         except ArenaExhausted:
             self._stopped = clock, result, tell, every, costs
+            raise
+        except NonFinite:
+            self._stopped = None
             raise
         except Deadlock as error:
             self._stopped, error.result = None, result

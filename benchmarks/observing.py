@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 BLOCK, FRAMES = 256, 48_000
 VOICES = (8, 64, 256)
-WAYS: dict[str, dict[str, Any]] = {"plain": {}, "again": {}, "timing": {"timing": True}}
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "again": {},
+    "timing": {"timing": True},
+    "raise": {"on_nonfinite": "raise"},
+    "reset": {"on_nonfinite": "reset"},
+}
 """Options of `amp.compile`; ``again`` is the plain program once more: what the machine does by itself."""
 
 

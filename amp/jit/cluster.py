@@ -46,14 +46,22 @@ class Clustering:
         The graph, when its nodes fire, and the most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
+    wide
+        Whether sums of many terms may be loops over lanes.
     """
 
     def __init__(
-        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
+        self,
+        graph: Frozen,
+        pace: Paces,
+        frames: int,
+        archetype: Callable[[NodeType], str],
+        *,
+        wide: bool = True,
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
         self.dynamic = graph.dynamic
-        self._grouping = Grouping(graph, pace, frames, archetype)
+        self._grouping = Grouping(graph, pace, frames, archetype, wide=wide)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)

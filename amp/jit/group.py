@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -170,12 +171,21 @@ class Grouping:
         Most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
+    wide
+        Whether sums of many terms may be loops over lanes.
     """
 
     def __init__(
-        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
+        self,
+        graph: Frozen,
+        pace: Paces,
+        frames: int,
+        archetype: Callable[[NodeType], str],
+        *,
+        wide: bool,
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
+        self._terms = WIDE if wide else sys.maxsize
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -200,7 +210,7 @@ class Grouping:
         for alike in found.values():
             first = alike[0]
             signature, pace = first.signature, self._pace[first.index]
-            wide = first.type.is_sum and len(first.edges) > WIDE
+            wide = first.type.is_sum and len(first.edges) > self._terms
             wide &= len({edge.counts for edge in first.edges}) == 1
             for some in [[node] for node in alike] if wide else [alike]:
                 yield Group(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from amp.graph import Edge
     from amp.jit.cluster import Clustering
     from amp.jit.group import Group, Item, Read
+    from amp.jit.guard import Mode
     from amp.jit.lowered import Step
 
     Ints = NDArray[np.int64]
@@ -44,15 +45,23 @@ ACROSS = 4
 
 
 def lower(
-    clustering: Clustering, items: list[Item], *, frames: int, batch: int, sample_rate: float
+    clustering: Clustering,
+    items: list[Item],
+    *,
+    frames: int,
+    batch: int,
+    sample_rate: float,
+    guard: Mode,
 ) -> Lowered:
     """Kernels of ``items`` when no call runs more than ``frames`` frames."""
-    return _Lowering(clustering, frames, batch, sample_rate).run(items)
+    return _Lowering(clustering, frames, batch, sample_rate, guard).run(items)
 
 
 class _Lowering:
-    def __init__(self, clustering: Clustering, frames: int, batch: int, sample_rate: float) -> None:
-        self.clustering = clustering
+    def __init__(
+        self, clustering: Clustering, frames: int, batch: int, sample_rate: float, guard: Mode
+    ) -> None:
+        self.clustering, self.guard = clustering, guard
         self.frames, self.batch, self.sample_rate = frames, batch, sample_rate
         self.rings: list[Ring] = []
         self.calls: list[Call] = []
@@ -85,6 +94,7 @@ class _Lowering:
             isinstance(item, Cluster)
             and self.batch * item.head.lanes <= ACROSS
             and self.frames >= FRAMES
+            and self.guard != "raise"  # which remembers
             and all(self._forgets(group, item) for group in groups)
         ):
             for group in groups:
@@ -267,7 +277,7 @@ class _Lowering:
         code = self.traced.get(key)
         if code is None:
             rate = self.sample_rate * head.pace.firings / head.pace.frames
-            code = self.traced[key] = trace_kernel(parts, ins, rate)
+            code = self.traced[key] = trace_kernel(parts, ins, rate, self.guard)
         outs = [out for part in parts.values() for _, out in part.outs]
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
         self.calls.append(call)

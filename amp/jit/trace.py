@@ -12,6 +12,7 @@ from amp.contract import NodeType, Param, Trace
 from amp.errors import AmpError, BadNode
 from amp.graph import Edge
 from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
+from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from amp.graph import Node
     from amp.jit.group import Group
+    from amp.jit.guard import Mode
     from amp.jit.lowered import InBinding, OutBinding
 
 
@@ -61,9 +63,11 @@ class Part:
         )
 
 
-def trace_kernel(parts: dict[int, Part], ins: list[InBinding], sample_rate: float) -> Code:
+def trace_kernel(
+    parts: dict[int, Part], ins: list[InBinding], sample_rate: float, guard: Mode
+) -> Code:
     """Code of the kernel of ``parts``, which are in dataflow order and numbered as in the cluster."""
-    b = Trace(sample_rate)
+    b = Trace(sample_rate) if guard == "propagate" else Guarded(sample_rate, guard)
     results: dict[int, list[list[Value]]] = {}  # group to outlet to plane
     outlets: list[OutPort] = []
     stores: list[tuple[Value, ...]] = []
@@ -237,6 +241,8 @@ def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
             where=str(node),
         )
     _check_result(node, result)
+    if isinstance(b, Guarded) and node.type.border not in {"output", "probe"}:
+        return b.guard(result)  # what they are given is finite, or another node's
     return result
 
 
