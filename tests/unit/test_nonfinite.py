@@ -13,6 +13,7 @@ from amp import nodes
 from amp.errors import BadValue, NonFinite
 
 if TYPE_CHECKING:
+    from amp.contract import Trace
     from amp.ir import Value
     from amp.program import Program
 
@@ -27,7 +28,7 @@ class Squarer(amp.NodeType):
     inlets = (amp.Inlet("input"),)
     outlets = ("out", "count")
 
-    def forward(self, b: Any, x: Value) -> tuple[Value, Value]:
+    def forward(self, b: Trace, x: Value) -> tuple[Value, Value]:
         s, count = b.state("s", "start"), b.istate("count")
         y = b.fma(s, s, x)
         b.next("s", y)
@@ -40,7 +41,7 @@ class Echo(amp.NodeType):
 
     inlets = (amp.Inlet("input"),)
 
-    def forward(self, b: Any, x: Value) -> Value:
+    def forward(self, b: Trace, x: Value) -> Value:
         old = b.state("old")
         line = b.line("l", old * 1e200, 4)
         y = b.fma(1e-200, b.tap(line, 1), x)
