@@ -246,7 +246,7 @@ class Instance:
 
     def _check_finite(self) -> None:
         """Raise for the first unsound firing that a lane has noted."""
-        words, nodes = self._guards
+        words, places = self._guards
         if not len(words):
             return
         arena = self.bound.arena
@@ -254,8 +254,14 @@ class Instance:
         if (firings < 0).all():
             return
         first: dict[int, int] = {}
-        for node, firing in zip(nodes.tolist(), firings.tolist(), strict=True):
+        for (node, read), firing in zip(places.tolist(), firings.tolist(), strict=True):
             if firing >= 0:
+                if read >= 0:  # of a sum, by one who takes a token of it in each firing
+                    number = int(self.about.first[node]) + read
+                    node, firing = (  # noqa: PLW2901
+                        int(self.about.source[number]),
+                        firing - int(self.about.tokens[number]),
+                    )
                 first[node] = min(firing, first.get(node, firing))
         raise first_nonfinite(self.about, self.pace, first)
 

@@ -159,7 +159,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     alone = KPN_FRAMES if options.threads == 1 else SHARED_FRAMES
     frames = alone if ipls is None else ipls.block
     plain = options.on_nonfinite == "propagate"
-    clustering = Clustering(frozen, pace, frames, options.choose, wide=plain)
+    clustering = Clustering(frozen, pace, frames, options.choose, guarded=not plain)
     if ipls is None:
         items = clustering.alone()
     else:

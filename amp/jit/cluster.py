@@ -46,8 +46,8 @@ class Clustering:
         The graph, when its nodes fire, and the most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
-    wide
-        Whether sums of many terms may be loops over lanes.
+    guarded
+        Whether all values are looked at, see `amp.jit.guard`.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Clustering:
         frames: int,
         archetype: Callable[[NodeType], str],
         *,
-        wide: bool = True,
+        guarded: bool = False,
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
         self.dynamic = graph.dynamic
-        self._grouping = Grouping(graph, pace, frames, archetype, wide=wide)
+        self._grouping = Grouping(graph, pace, frames, archetype, guarded=guarded)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)

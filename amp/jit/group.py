@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -171,8 +170,8 @@ class Grouping:
         Most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
-    wide
-        Whether sums of many terms may be loops over lanes.
+    guarded
+        Whether all values are looked at, see `amp.jit.guard`.
     """
 
     def __init__(
@@ -182,10 +181,10 @@ class Grouping:
         frames: int,
         archetype: Callable[[NodeType], str],
         *,
-        wide: bool,
+        guarded: bool,
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
-        self._terms = WIDE if wide else sys.maxsize
+        self._seen = self._must_be_seen() if guarded else set()
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -210,7 +209,8 @@ class Grouping:
         for alike in found.values():
             first = alike[0]
             signature, pace = first.signature, self._pace[first.index]
-            wide = first.type.is_sum and len(first.edges) > self._terms
+            wide = first.type.is_sum and len(first.edges) > WIDE
+            wide &= first.index not in self._seen
             wide &= len({edge.counts for edge in first.edges}) == 1
             for some in [[node] for node in alike] if wide else [alike]:
                 yield Group(
@@ -226,6 +226,19 @@ class Grouping:
                     self._graph.takes(first),
                     self._archetype(first.type),
                 )
+
+    def _must_be_seen(self) -> set[int]:
+        """Nodes that some reader does not read token by token, as a value of its own: no reader can
+        look at their values in their place."""
+        graph = self._graph
+        plain = np.array(
+            [not (n.type.is_sum or n.type.router or graph.takes(n)) for n in graph.nodes]
+        )
+        moved = np.stack([graph.consumed, graph.produced, graph.takings, graph.writings])
+        simple = plain[graph.consumer] & (moved == 1).all(axis=0) & (graph.history == 0)
+        simple[[*graph.cycles]] = False
+        found: set[int] = {*graph.source[~simple].tolist()}
+        return found
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
         first = members[0]

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from amp.contract import Trace
 
 if TYPE_CHECKING:
+    from amp.contract import NodeType
     from amp.ir import Value
 
 Mode = Literal["propagate", "raise", "reset"]
 MODES: tuple[Mode, ...] = ("propagate", "raise", "reset")
 FIRST = "first unsound firing"
-"""State in which a lane notes it; -1 is none. No snapshot has it."""
+"""State in which a lane notes it; -1 is none. No snapshot has it. With a comma and a number it is of the
+sum that is read there."""
+
+
+def noted(slot: str) -> int | None:
+    """Which read of a node a state is about, -1 if it is the node itself; None if it notes nothing."""
+    name, _, read = slot.partition(".")[2].partition(".")[2].partition(",")
+    return None if name != FIRST else int(read or -1)
 
 
 class Guarded(Trace):
@@ -53,15 +61,29 @@ class Guarded(Trace):
         for check in checks[1:]:
             sound = self.emit("and", sound, check)
         if self.mode == "raise":
-            first = self.istate(FIRST, -1)
-            keeps = self.emit("or", sound, self.emit("ilt", -1, first))
-            self.next(FIRST, self.emit("iselect", keeps, first, self.clock()))
+            self._note(FIRST, sound)
             return result
         for name in own:
             initial = self.inits[name]
             again = self.slot(initial) if isinstance(initial, str) else float(initial)
             self.nexts[name] = self.select(sound, self.nexts[name], again)
         return self._silenced(sound, result)
+
+    def guard_sum(self, group: int, read: int, node: NodeType, planes: list[Value]) -> list[Value]:
+        """What ``node`` reads of a sum over lanes, looked at in the place of the sum."""
+        guarded = []
+        for plane, value in enumerate(planes):
+            self.enter(f"{group}.{plane}", node)
+            sound = self._is_finite(value)
+            if self.mode == "raise":
+                self._note(f"{FIRST},{read}", sound)
+            guarded.append(self.select(sound, value, 0.0) if self.mode == "reset" else value)
+        return guarded
+
+    def _note(self, name: str, sound: Value) -> None:
+        first = self.istate(name, -1)
+        keeps = self.emit("or", sound, self.emit("ilt", -1, first))
+        self.next(name, self.emit("iselect", keeps, first, self.clock()))
 
     def _is_finite(self, x: Value) -> Value:
         return self.le(self.abs(x), sys.float_info.max)

@@ -272,7 +272,7 @@ class _Lowering:
             if group.first.type.border == "input":
                 sources.append(("port", len(ins), 0))
                 ins.append(_border_input(group, 1 if head.skewed else lanes, i))
-            parts[i] = Part(group, sources, self._bind_outs(group, i, width))
+            parts[i] = Part(group, sources, self._bind_outs(group, i, width), self._sums(group))
         key = (tuple(order), *(part.key(ins) for part in parts.values()))
         code = self.traced.get(key)
         if code is None:
@@ -282,6 +282,17 @@ class _Lowering:
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
         self.calls.append(call)
         return call
+
+    def _sums(self, group: Group) -> tuple[int, ...]:
+        """Which of its reads are of sums over lanes, if values are looked at."""
+        if self.guard == "propagate" or group.takes:
+            return ()
+        groups, group_of = self.clustering.groups, self.clustering.group_of
+        return tuple(
+            number
+            for number, read in enumerate(group.reads)
+            if any(groups[source].wide for source in np.unique(group_of[read.source]))
+        )
 
     def _bind_in(self, read: Read, group: Group, lanes: int, width: int) -> InBinding:
         """Ring, plane and lane of every token that ``read`` needs, by (plane, slot, batch, part)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from amp.jit.counts import FIRED
-from amp.jit.guard import FIRST
+from amp.jit.guard import noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def find_places(bound: Bound, graph: Frozen) -> Places:
     for call in bound.calls:
         width, kernel = call.call.width, call.call.code.kernel
         for i, slot in enumerate(kernel.states):
-            if slot.name.endswith(f".{FIRST}"):
+            if noted(slot.name) is not None:
                 continue
             for node, name, lanes, channel in _members(bound, call, slot.name):
                 tile, place = np.divmod(lanes, width)
@@ -100,17 +100,18 @@ def find_places(bound: Bound, graph: Frozen) -> Places:
 
 
 def find_guards(bound: Bound) -> tuple[Ints, Ints]:
-    """Words of the arena in which lanes note their first unsound firing, and the node of each."""
-    words, nodes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    """Words of the arena in which lanes note their first unsound firing; the node of each, and which of
+    its reads is meant or -1."""
+    words, about = [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
     for call in bound.calls:
         width, states = call.call.width, call.call.code.kernel.states
         for i, slot in enumerate(states):
-            if slot.name.endswith(f".{FIRST}"):
+            if (read := noted(slot.name)) is not None:
                 for node, _, lanes, _ in _members(bound, call, slot.name):
                     tile, place = np.divmod(lanes.ravel(), width)
                     words.append(call.state_at // 8 + (tile * len(states) + i) * width + place)
-                    nodes.append(np.full(lanes.size, node.index))
-    return np.concatenate(words), np.concatenate(nodes)
+                    about.append(np.tile([node.index, read], (lanes.size, 1)))
+    return np.concatenate(words), np.concatenate(about)
 
 
 def _row(bound: Bound, node: Node, kind: str, step: int = 0, mask: int = 0) -> Row:

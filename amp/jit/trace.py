@@ -35,11 +35,14 @@ class Part:
         of that in port and the n next ones only one is not silent in each lane.
     outs
         Each outlet that goes to memory, and where to.
+    sums
+        Which of its reads are of sums that no one looks at before.
     """
 
     group: Group
     sources: list[tuple[str, int, int]]
     outs: list[tuple[int, OutBinding]]
+    sums: tuple[int, ...]
 
     def key(self, ins: list[InBinding]) -> tuple[object, ...]:
         """Equal for parts of one code."""
@@ -60,6 +63,7 @@ class Part:
             group.prebuilt,
             group.skewed,
             group.across,
+            self.sums,
         )
 
 
@@ -83,6 +87,9 @@ def trace_kernel(
         ]
         if group.prebuilt:
             return _prebuilt_code(b, number, part, ins)
+        if isinstance(b, Guarded):
+            for read in part.sums:
+                streams[read] = [b.guard_sum(number, read, group.first.type, streams[read][0])]
         results[number] = _trace_group(b, number, group, streams)
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])

@@ -229,3 +229,36 @@ def test_prebuilt_kernels_are_not_used() -> None:
 def test_other_words_are_refused() -> None:
     with pytest.raises(BadValue, match="on_nonfinite is one of"):
         amp.compile(chain(), on_nonfinite="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block", ENGINES)
+@pytest.mark.parametrize("late", [0, 9])
+def test_a_sum_over_lanes_is_named_and_silent(block: int | None, late: int) -> None:
+    def overflowing(read: Any) -> amp.Graph:
+        g = amp.Graph(batch=2)
+        x = g.input("x")
+        total = g.add(nodes.Mix(), *(x * (0.5 + 0.01 * i) for i in range(20)))
+        g.output("out", read(g, amp.edge(total, delay=late, initial=late and 3)))
+        return g
+
+    x = np.random.default_rng(4).normal(size=(2, 1, 300))
+    x[1, 0, 150] = 1e308  # twenty terms are finite, and their sum is not
+    calm = x.copy()
+    calm[1, 0, 150] = 0.0
+    readers = [
+        lambda g, total: total,
+        lambda g, total: g.add(nodes.OnePole(cutoff=900.0), total),
+        lambda g, total: g.add(nodes.Mix(), *(total * 0.1 for _ in range(12))),
+        lambda g, total: g.add(nodes.Rearrange((0, 0)), total),
+        lambda g, total: g.add(nodes.Hold(2), g.add(nodes.Downsample(2), total)),
+    ]
+    for read in readers:
+        g = overflowing(read)
+        program = compiled(g, block, on_nonfinite="raise")
+        with pytest.raises(NonFinite, match="frame 150") as caught:
+            program.run({"x": x})
+        assert caught.value.node == "mix.0"
+        out = compiled(g, block, on_nonfinite="reset").run({"x": x})["out"]
+        assert np.isfinite(out).all()
+        want = compiled(g, block).run({"x": calm})["out"]
+        assert_same_bits(out, want)
