@@ -164,11 +164,22 @@ std::vector<double> layered(unsigned seed, void* pool, int64_t threads) {
   net.words.back()->heard = heard.data();
   net.network.pool = pool;
   net.network.threads = threads;
+  constexpr int64_t kRoom = 1 << 18;
+  static std::vector<int64_t> events(5 * kRoom);
+  int64_t trace[] = {0, kRoom, reinterpret_cast<int64_t>(events.data())};
+  net.network.timing = 1;
+  net.network.trace = trace;
   int64_t clock = 0;
   for (int64_t piece : {int64_t{1}, int64_t{63}, int64_t{500}, kFrames - 564}) {
     require(net.run(&clock, piece) == AMP_KPN_DONE, "a run ends");
   }
   require(clock == kFrames, "the clock moves on");
+  require(trace[0] <= kRoom, "there is room for every event");
+  std::vector<int64_t> noted(net.processes.size());
+  for (int64_t i = 0; i < trace[0]; ++i) noted[events[5 * i]] += events[5 * i + 1];
+  for (size_t i = 0; i < noted.size(); ++i) {
+    require(noted[i] == kFrames && net.processes[i].frames == kFrames, "every firing is noted once");
+  }
   return heard;
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCHEDULER = ("kpn_stress", "pool", "all networks agree\n")
-PRODUCTS = ("matrix_mix_stress", "matrix_mix", "700 products agree\n")
+SCHEDULER = ("kpn_stress", ("pool", "trace"), "all networks agree\n")
+PRODUCTS = ("matrix_mix_stress", ("matrix_mix",), "700 products agree\n")
 MEMORY = "address,undefined"
 
 
@@ -30,8 +30,10 @@ def eigen() -> Path:
 @pytest.mark.parametrize(
     "what, kind", [(SCHEDULER, "thread"), (SCHEDULER, MEMORY), (PRODUCTS, MEMORY)]
 )
-def test_native_code_is_clean(what: tuple[str, str, str], kind: str, tmp_path: Path) -> None:
-    driver, source, expected = what
+def test_native_code_is_clean(
+    what: tuple[str, tuple[str, ...], str], kind: str, tmp_path: Path
+) -> None:
+    driver, sources, expected = what
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler")
@@ -39,8 +41,8 @@ def test_native_code_is_clean(what: tuple[str, str, str], kind: str, tmp_path: P
     options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={kind}"]
     options += ["-I", "amp/archetypes_cpp", "-fno-sanitize-recover=all", "-isystem", str(eigen())]
     build = subprocess.run(
-        [compiler, *options, f"tests/native/{driver}.cpp", f"amp/archetypes_cpp/{source}.cpp",
-         "-o", str(program), "-lpthread"],
+        [compiler, *options, f"tests/native/{driver}.cpp",
+         *(f"amp/archetypes_cpp/{source}.cpp" for source in sources), "-o", str(program), "-lpthread"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "cannot find" in build.stderr:
