@@ -137,16 +137,16 @@ def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
     return amp.compile(graph, amp.plan(graph, block=block))
 
 
-def compile_kpn(graph: Any, block: int | None = None) -> Any:
+def compile_kpn(graph: Any, block: int | None = None, **options: Any) -> Any:
     """The graph under data-driven firing; `block` overrides the frames of one firing.
 
     amp has no option for that, because nothing but a measurement needs it: it is a constant.
     """
     amp, _ = load()
     if block is None:
-        return amp.compile(graph)
+        return amp.compile(graph, **options)
     with mock.patch.object(import_module("amp.pipeline"), "KPN_FRAMES", block):
-        return amp.compile(graph)
+        return amp.compile(graph, **options)
 
 
 def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) -> Player:
