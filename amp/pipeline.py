@@ -93,6 +93,7 @@ def compile(
     """
     from amp.jit.guard import MODES
     from amp.program import Program
+    from amp.timing import Timer
 
     if not is_whole(threads, 1, MAX_THREADS):
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
@@ -108,7 +109,11 @@ def compile(
     def make(graph: Graph, ipls: IPLS | None) -> Instance:
         return build(graph, ipls, options)
 
-    return Program(make(graph, ipls), make, timing=timing)
+    def alone(graph: Graph, ipls: IPLS | None) -> Instance:
+        plain = Options(1, False, choose_archetypes(archetypes), "propagate", max_arena_bytes, None)
+        return build(graph, ipls, plain)
+
+    return Program(make(graph, ipls), make, timer=Timer(alone) if timing else None)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
-from amp.timing import Timings, delays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from amp.schedule import IPLS
     from amp.swap import Make
+    from amp.timing import Timer, Timings
 
 __all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State"]
 
@@ -92,8 +92,8 @@ class Program:
     moved between threads, but runs in one at a time. `swap` may be called beside a run.
     """
 
-    def __init__(self, instance: Instance, make: Make, *, timing: bool) -> None:
-        self._instance, self._make, self._timed = instance, make, timing
+    def __init__(self, instance: Instance, make: Make, *, timer: Timer | None) -> None:
+        self._instance, self._make, self._timer = instance, make, timer
         self._fade: Fade | None = None
         self._stopped: _Stopped | None = None
         self._lock = threading.Lock()  # held by whoever uses the program
@@ -217,7 +217,7 @@ class Program:
         aligned = {name: result[name][..., at : at + count] for name, at in latency.items()}
         rendered = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
         rendered.probes, rendered.clocks = result.probes, result.clocks
-        rendered.timing = result.timing
+        rendered.timings = result.timings
         return rendered
 
     def reset(self) -> None:
@@ -298,7 +298,7 @@ class Program:
         now.read_from(arrays, begin)
         now.write_to(results, begin)
         now.record_in(probes, begin)
-        costs = now.runner.costs() if self._timed else 0
+        costs = now.runner.costs() if self._timer else 0
         return self._finish(end, result, tell, every or memory_every, costs)
 
     def _recorded(
@@ -306,7 +306,7 @@ class Program:
     ) -> tuple[Result, Recording]:
         """Run, and note every call of native code."""
         with self._alone():
-            if not self._timed:
+            if not self._timer:
                 raise BadValue("a trace is noted on request", fix="amp.compile(..., timing=True)")
             now, events, ticks = self._instance, Events(), counter()
             block = self.schedule.block if self.schedule else TRACED_FRAMES
@@ -344,8 +344,8 @@ class Program:
             self._stopped, error.result = None, result
             raise
         self._stopped = None
-        if self._timed:
-            result.timing = self._timings(costs)
+        if self._timer:
+            result.timings = self._timer.table(self._instance, costs)
         return result
 
     def _refuse_stopped(self) -> None:
@@ -515,7 +515,7 @@ class Program:
         Programs run in one thread at a time; a clone costs a fraction of a compile.
         """
         now = self._instance
-        other = Program(now.again(), self._make, timing=self._timed)
+        other = Program(now.again(), self._make, timer=self._timer)
         other._instance.set(dict(now.bound.params))
         return other
 
@@ -575,14 +575,9 @@ class Program:
         BadValue
             If the program was not compiled for it.
         """
-        if not self._timed:
+        if not self._timer:
             raise BadValue("timing is measured on request", fix="amp.compile(..., timing=True)")
-        return self._timings(0)
-
-    def _timings(self, before: NDArray[np.int64] | int) -> Timings:
-        """What kernels have cost since they had cost ``before``."""
-        now = self._instance
-        return Timings(now, now.runner.costs() - before, delays(now.about, self._make))
+        return self._timer.table(self._instance)()
 
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"

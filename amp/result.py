@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,12 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         self.memory: list[Memory] = []
         self.probes: Mapping[str, NDArray[np.float64]] = {}
         self.clocks: Mapping[str, NDArray[np.int64]] = {}
-        self.timing: Timings | None = None
+        self.timings: Callable[[], Timings] | None = None  # makes the table when it is asked for
+
+    @functools.cached_property
+    def timing(self) -> Timings | None:
+        """See the class."""
+        return self.timings() if self.timings else None
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:

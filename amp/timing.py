@@ -1,4 +1,4 @@
-"""What kernels, cohorts and nodes have cost, and how late nodes answer.
+"""What kernels, cohorts and nodes have cost.
 
 Kernels are measured. Those of several cohorts are divided among them by what their operations cost in a
 fixed model, so a share is an estimate, and the same on every machine.
@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import numpy as np
-
+from amp.delays import Delays, delays
 from amp.errors import BadValue
-from amp.frozen import Edge
-from amp.graph import Graph
 from amp.jit.clock import cycles_per_second
 from amp.jit.trace import trace_alone
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from rich.table import Table as RichTable
 
-    from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.instance import Instance
     from amp.jit.group import Group
     from amp.jit.lowered import Call
     from amp.swap import Make
 
-MEASURED_FRAMES = 4096
-"""Frames within which a node has to answer for its delay to be measured."""
-QUIET_FRAMES = 64
-"""Frames of silence before the noise that it answers to."""
 SHOWN = 64
 """Most rows that a table shows; it has all of them."""
 _OPERATION = {
@@ -88,13 +82,9 @@ class NodeTiming:
         Its name, and the label of the kernel that it is in.
     firings, frames, seconds, cycles, estimate
         As in `Timing`.
-    delay
-        Frames from a token to the first answer to it [frames].
-    delay_is
-        ``"measured"``: noise into its first inlet, after silence, through the node alone in native
-        code; the first frame of an outlet that differs from silence alone. ``"simulated"`` where that
-        says nothing (no stream in, other rates, no answer): its processing delay, and how long a firing
-        waits for the tokens that it takes.
+    delay, group_delay, delay_is
+        How late it answers, how late on the average over frequencies, and how that is known
+        (`amp.delays.Delay`).
     """
 
     node: str
@@ -105,6 +95,7 @@ class NodeTiming:
     cycles: int
     estimate: bool
     delay: int
+    group_delay: float
     delay_is: str
 
 
@@ -215,6 +206,7 @@ class Timings(Table[Timing]):
     Examples
     --------
     >>> import amp
+    >>> import numpy as np
     >>> from amp import nodes
     >>> g = amp.Graph()
     >>> g.output("out", g.add(nodes.Delay(16), g.add(nodes.OnePole(cutoff=800.0), g.input("x")), 12.0))
@@ -222,13 +214,17 @@ class Timings(Table[Timing]):
     >>> timing = program.run({"x": np.zeros((1, 1, 480))}).timing
     >>> [(row.label, row.frames) for row in timing]
     [("'x'", 480), ("'onepole.0'", 480), ("'delay.0'", 480), ("'out'", 480)]
-    >>> [(row.node, row.delay, row.delay_is) for row in timing.nodes[1:3]]
-    [('onepole.0', 0, 'measured'), ('delay.0', 12, 'measured')]
+    >>> for row in timing.nodes[1:3]:
+    ...     print(row.node, row.delay, round(row.group_delay, 1), row.delay_is)
+    onepole.0 0 5.0 measured
+    delay.0 12 12.0 measured
     """
 
-    def __init__(self, instance: Instance, costs: NDArray[np.int64], delays: Delays) -> None:
-        super().__init__("Kernels", lambda: [*map(_kernel_row, self._calls, costs)])
-        self._calls, self._about = instance.runner.calls, instance.about
+    def __init__(
+        self, calls: Sequence[Call], about: Frozen, costs: NDArray[np.int64], delays: Delays
+    ) -> None:
+        super().__init__("Kernels", lambda: [*map(_kernel_row, calls, costs)])
+        self._calls, self._about = calls, about
         self.cohorts = Table("Cohorts", self._cohort_rows)
         self.nodes = Table("Nodes", lambda: self._node_rows(delays))
 
@@ -259,6 +255,24 @@ class Timings(Table[Timing]):
                         *delays(node),
                     )
         return [found[index] for index in sorted(found)]
+
+
+class Timer:
+    """Tables of a program that is timed; ``alone`` makes what delays of its nodes are measured by."""
+
+    def __init__(self, alone: Make) -> None:
+        self._alone = alone
+        self._known: tuple[Frozen, Delays] | None = None
+
+    def table(self, now: Instance, before: NDArray[np.int64] | int = 0) -> Callable[[], Timings]:
+        """What makes the table of the costs until now, since they were ``before``."""
+        calls, about, costs = now.runner.calls, now.about, now.runner.costs()
+        return lambda: Timings(calls, about, costs - before, self._delays(about))
+
+    def _delays(self, about: Frozen) -> Delays:
+        if self._known is None or self._known[0] is not about:
+            self._known = about, delays(about, self._alone)
+        return self._known[1]
 
 
 def _kernel_row(call: Call, record: NDArray[np.int64]) -> Timing:
@@ -298,107 +312,6 @@ def _cost(group: Group, about: Frozen) -> float:
     return group.lanes * (1.0 + sum(_OPERATION.get(value.op, 1.0) for value in trace.values))
 
 
-Delays = Callable[["Node"], tuple[int, str]]
-
-
-def delays(about: Frozen, make: Make) -> Delays:
-    """A function that says how late a node of ``about`` answers, in frames, and how that is known."""
-    known: dict[tuple[object, ...], tuple[int, str]] = {}
-
-    def delay(node: Node) -> tuple[int, str]:
-        values = tuple(np.asarray(s).tobytes() for s in node.sources if isinstance(s, np.ndarray))
-        data = tuple(repr(getattr(node.type, name)) for name in type(node.type).params)
-        key = (node.signature, values, data)
-        if key not in known:
-            frames = measured_delay(node, about, make)
-            known[key] = (
-                (simulated_delay(node), "simulated") if frames < 0 else (frames, "measured")
-            )
-        return known[key]
-
-    return delay
-
-
-def simulated_delay(node: Node) -> int:
-    """Processing delay, and what a firing waits for the tokens it takes [frames]: of n tokens that it
-    takes the first is n - 1 tokens old, at the clock's rate."""
-    kind = node.type
-    inlets = zip(type(kind).inlets, node.sources, strict=True)
-    most = [max(kind.counts(i.name)) for i, s in inlets if isinstance(s, Edge | tuple)]
-    return kind.processing_delay + max(most, default=1) - 1
-
-
-def measured_delay(node: Node, about: Frozen, make: Make) -> int:
-    """Frames from a change at the node's first inlet to one at an outlet, or -1."""
-    kind = node.type
-    ports = [*(inlet.name for inlet in type(kind).inlets), *type(kind).outlets]
-    if kind.router or kind.border or any(kind.counts(port) != (1,) for port in ports):
-        return -1
-    graph = Graph(about.sample_rate, about.batch)
-    inlets: list[Any] = []
-    streams: list[tuple[str, Inlet, int]] = []
-    for inlet, source in zip(type(kind).inlets, node.sources, strict=True):
-        edges = source if isinstance(source, tuple) else (source,)
-        for edge in edges:
-            if isinstance(edge, Edge):
-                name, channels = f"{inlet.name}.{len(streams)}", about.nodes[edge.source].channels
-                streams.append((name, inlet, channels))
-                inlets.append(graph.input(name, channels))
-            else:
-                inlets.append(edge)
-    if not streams or not type(kind).outlets:
-        return -1
-    named = {}
-    if not type(kind).inlets[-1].variadic:
-        names = (inlet.name for inlet in type(kind).inlets)
-        named = {n: s for n, s in zip(names, inlets, strict=True) if s is not None}
-    made = graph.add(kind, *(() if named else inlets), **named)
-    for number, stream in enumerate(made if isinstance(made, tuple) else (made,)):
-        graph.output(f"out.{number}", stream)
-    alone = make(graph, None)
-    shape = (about.batch, MEASURED_FRAMES + kind.processing_delay)
-    heard = []
-    for noise in (0.0, 1.0):
-        arrays = {
-            name: stimulus(
-                inlet,
-                (shape[0], channels, shape[1]),
-                about.sample_rate,
-                noise if inlet is streams[0][1] else None,
-            )
-            for name, inlet, channels in streams
-        }
-        outs = {
-            name: np.zeros((shape[0], out.channels, shape[1]))
-            for name, out in alone.outputs.items()
-        }
-        alone.reset()
-        alone.read_from(arrays, 0)
-        alone.write_to(outs, 0)
-        alone.run_until(shape[1])
-        heard.append(np.concatenate([*outs.values()], axis=1))
-    differs = ~np.isclose(heard[0], heard[1], rtol=1e-9, atol=1e-12, equal_nan=True).all(
-        axis=(0, 1)
-    )
-    return int(differs.argmax()) - QUIET_FRAMES if differs.any() else -1
-
-
-def stimulus(
-    inlet: Inlet, shape: tuple[int, int, int], sample_rate: float, noise: float | None
-) -> NDArray[np.float64]:
-    """A stream that stays within an inlet's range: constant, or with so much noise after a while."""
-    high = 0.49 * sample_rate if inlet.high == "nyquist" else float(inlet.high)
-    rest = inlet.default
-    if rest is None:
-        rest = 440.0 if inlet.unit == "Hz" else 1.0 if noise is None else 0.0
-    x = np.full(shape, rest)
-    if noise:
-        late = x[..., QUIET_FRAMES:]
-        late += np.random.default_rng(1).uniform(0.5 * noise, 1.5 * noise, late.shape)
-    np.clip(x, inlet.low, high, out=x)
-    return x
-
-
 def _library(name: str) -> Any:
     """A library that is imported when it is asked for."""
     import importlib
@@ -423,4 +336,6 @@ def _cell(name: str, value: Any) -> str:
         return "yes" if value else ""
     if name == "seconds":
         return f"{1e6 * value:,.1f}"
+    if name == "group_delay":
+        return "" if math.isnan(value) else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -21,9 +21,9 @@ from timed_reference import trace_node
 import amp
 from amp import nodes
 from amp.contract import NodeType
+from amp.delays import MEASURED_FRAMES, QUIET_FRAMES, noise, rest, within
 from amp.errors import BadNode
 from amp.ir import print_kernel
-from amp.timing import MEASURED_FRAMES, QUIET_FRAMES, stimulus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -338,11 +338,12 @@ def reference_delay(node: NodeType) -> int:
     made = bench([node], streams=True)
     first, long = next(iter(made.shapes)).partition(".")[0], MEASURED_FRAMES + node.processing_delay
     ends = []
-    for noise in (0.0, 1.0):
+    for loud in (False, True):
         inlets: dict[str, Any] = {}
         for channels, inlet in made.shapes.values():
-            x = stimulus(inlet, (1, channels, long), RATE, noise if inlet.name == first else None)
-            x = x[..., :FRAMES]
+            x = rest(inlet, (1, channels, long), first=inlet.name == first)
+            x = noise(x) if loud and inlet.name == first else x
+            x = within(inlet, x, RATE)[..., :FRAMES]
             inlets[inlet.name] = [*inlets.get(inlet.name, []), x] if inlet.variadic else x
         with np.errstate(all="ignore"):
             out = node.reference(RATE, FRAMES, **inlets)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy import signal
 from strategies import Late
 
 import amp
+import amp.delays
 from amp import nodes
 from amp.errors import BadValue
 
@@ -134,7 +136,8 @@ def test_other_libraries_get_every_column(library: str, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, library, Fake)
     getattr(program.timing.nodes, f"to_{library}")()
     assert [*seen] == [
-        "node", "kernel", "firings", "frames", "seconds", "cycles", "estimate", "delay", "delay_is"
+        "node", "kernel", "firings", "frames", "seconds", "cycles", "estimate", "delay",
+        "group_delay", "delay_is",
     ]  # fmt: skip
     column = seen["node"] if library == "pandas" else seen["node"][1]
     assert column == [row.node for row in program.timing.nodes]
@@ -155,6 +158,58 @@ def test_a_processing_delay_and_a_delay_line_are_measured() -> None:
     found = {row.node: (row.delay, row.delay_is) for row in timed(g, None).timing.nodes}
     assert found["late.0"] == (3, "measured")
     assert found["delay.0"] == (777, "measured")
+
+
+def test_a_long_delay_is_waited_for() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(nodes.Delay(48_000), g.input("x"), 44_100.0))
+    row = timed(g, None).timing.nodes[1]
+    assert (row.delay, row.group_delay, row.delay_is) == (44_100, 44_100.0, "measured")
+
+
+def test_a_group_delay_is_that_of_the_transfer_function() -> None:
+    """On the average over frequencies, each by its energy; SciPy knows both."""
+    b, a = signal.butter(2, 2000.0, fs=48_000.0)
+    g = amp.Graph()
+    names = {"b0": b[0], "b1": b[1], "b2": b[2], "a1": a[1], "a2": a[2]}
+    g.output("out", g.add(nodes.Biquad(**names), g.input("x")))
+    at = np.pi * (np.arange(1 << 14) + 0.5) / (1 << 14)
+    energy = np.abs(signal.freqz(b, a, at)[1]) ** 2
+    expected = (signal.group_delay((b, a), at)[1] * energy).sum() / energy.sum()
+    row = timed(g, 64).timing.nodes[1]
+    assert (row.delay, row.delay_is) == (0, "measured")
+    assert row.group_delay == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_does_not_decay_has_no_group_delay() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(nodes.Sine(), g.input("x")))  # another phase for ever
+    row = timed(g, None).timing.nodes[1]
+    assert row.delay_is == "measured"
+    assert np.isnan(row.group_delay)
+
+
+@pytest.mark.parametrize("mode", ["raise", "reset"])
+def test_a_guarded_node_is_measured_as_it_is_without_guard(mode: Any) -> None:
+    g = amp.Graph()
+    g.output("out", 1.0 / g.input("x"))  # of silence: an infinity
+    rows = [
+        amp.compile(g, timing=True, threads=2, on_nonfinite=which).timing.nodes[1]
+        for which in ("propagate", mode)
+    ]
+    assert [(row.delay, row.delay_is) for row in rows] == [(0, "measured")] * 2
+
+
+def test_delays_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = timed(voices(), 64)
+    first = program.timing.nodes
+    assert len(first)
+    monkeypatch.setattr(amp.delays, "measured", None)
+    run = program.run({"x": np.ones((1, 1, 64))}).timing
+    clone = program.clone().timing
+    for again in (run, clone):
+        assert again is not None
+        assert [row.delay for row in again.nodes] == [row.delay for row in first]
 
 
 def test_what_cannot_be_measured_is_simulated() -> None:
