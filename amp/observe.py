@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,46 @@ from amp.errors import BadValue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-    from amp.program import Program, Recording
+    from amp.program import Program
     from amp.result import Result
 
 __all__ = ["trace"]
+
+TRACED_FRAMES = 4096
+"""Frames after which noted events are taken out."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Every call of native code in a run.
+
+    Attributes
+    ----------
+    rows
+        One event each, see `amp.jit.events`.
+    labels
+        What each kernel is called.
+    first, rate
+        The CPU's counter when the run began, and its rate [1/s].
+    wall
+        How long the run took [s].
+    dropped
+        Events that there was no room for.
+    """
+
+    rows: NDArray[np.int64]
+    labels: list[str]
+    first: int
+    rate: float
+    wall: float
+    dropped: int
+
+    def seconds(self, cycles: int) -> float:
+        """Time since the run began."""
+        return (cycles - self.first) / self.rate
 
 
 def trace(
@@ -66,11 +102,39 @@ def trace(
     >>> [(e["name"], e["args"]["frames"]) for e in events if e["ph"] == "X"][:2]
     [("'x' > 'multiply.0' > 'out'", 64), ("'x' > 'multiply.0' > 'out'", 64)]
     """
-    if not hasattr(program, "_recorded"):
+    from amp.program import Program  # which loads the compiler
+
+    if not isinstance(program, Program):
         raise BadValue("a trace is one of a program", got=repr(program))
-    result, recording = program._recorded(inputs, frames)
+    result, recording = _record(program, inputs, frames)
     Path(path).write_text(json.dumps(_chrome(recording)), encoding="utf-8")
     return result
+
+
+def _record(
+    program: Program, inputs: Mapping[str, ArrayLike] | None, frames: int | None
+) -> tuple[Result, Recording]:
+    """Run, and note every call of native code."""
+    from amp.jit.clock import counter
+    from amp.jit.events import ROOM, Events
+
+    with program._alone():
+        if not program._timer:
+            raise BadValue("a trace is noted on request", fix="amp.compile(..., timing=True)")
+        now, events, ticks = program._instance, Events(), counter()
+        block = program.schedule.block if program.schedule else TRACED_FRAMES
+        calls = max(1, len(now.runner.calls))
+        piece = block * max(1, min(TRACED_FRAMES, ROOM // calls) // block)
+        now.runner.trace(events)
+        began, first = time.perf_counter(), ticks()
+        try:
+            result = program._run(inputs or {}, frames, {}, lambda *_: events.drain(), every=piece)
+        finally:
+            last, ended = ticks(), time.perf_counter()
+            now.runner.trace(None)
+    labels = [str(call) for call in now.runner.calls]
+    rate = (last - first) / (ended - began)
+    return result, Recording(events.rows(), labels, first, rate, ended - began, events.dropped)
 
 
 def _chrome(recording: Recording) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +22,6 @@ from amp.errors import (
 )
 from amp.graph import Graph
 from amp.instance import Instance, Runner
-from amp.jit.clock import counter
-from amp.jit.events import ROOM, Events
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Memory, Result, RingUse, State
@@ -49,40 +45,6 @@ _Stopped = tuple[int, Result, Callable[[int], None], int, "NDArray[np.int64] | i
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
 what kernels had cost before."""
 _ONE_THREAD = "a program runs in one thread at a time", "compile one program per thread"
-
-
-TRACED_FRAMES = 4096
-"""Frames after which noted events are taken out."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Every call of native code in a run.
-
-    Attributes
-    ----------
-    rows
-        One event each, see `amp.jit.events`.
-    labels
-        What each kernel is called.
-    first, rate
-        The CPU's counter when the run began, and its rate [1/s].
-    wall
-        How long the run took [s].
-    dropped
-        Events that there was no room for.
-    """
-
-    rows: NDArray[np.int64]
-    labels: list[str]
-    first: int
-    rate: float
-    wall: float
-    dropped: int
-
-    def seconds(self, cycles: int) -> float:
-        """Time since the run began."""
-        return (cycles - self.first) / self.rate
 
 
 class Program:
@@ -300,28 +262,6 @@ class Program:
         now.record_in(probes, begin)
         costs = now.runner.costs() if self._timer else 0
         return self._finish(end, result, tell, every or memory_every, costs)
-
-    def _recorded(
-        self, inputs: Mapping[str, ArrayLike] | None, frames: int | None
-    ) -> tuple[Result, Recording]:
-        """Run, and note every call of native code."""
-        with self._alone():
-            if not self._timer:
-                raise BadValue("a trace is noted on request", fix="amp.compile(..., timing=True)")
-            now, events, ticks = self._instance, Events(), counter()
-            block = self.schedule.block if self.schedule else TRACED_FRAMES
-            calls = max(1, len(now.runner.calls))
-            piece = block * max(1, min(TRACED_FRAMES, ROOM // calls) // block)
-            now.runner.trace(events)
-            began, first = time.perf_counter(), ticks()
-            try:
-                result = self._run(inputs or {}, frames, {}, lambda *_: events.drain(), every=piece)
-            finally:
-                last, ended = ticks(), time.perf_counter()
-                now.runner.trace(None)
-        labels = [str(call) for call in now.runner.calls]
-        rate = (last - first) / (ended - began)
-        return result, Recording(events.rows(), labels, first, rate, ended - began, events.dropped)
 
     def _finish(
         self,
