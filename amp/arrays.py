@@ -99,6 +99,38 @@ def _count(arrays: Arrays, frames: Any) -> int:
     return count
 
 
+def check_cotangents(
+    cotangents: Mapping[str, ArrayLike], outputs: Mapping[str, Node], batch: int, count: int
+) -> Arrays:
+    """Arrays of the outputs' cotangents; zeros where none are given.
+
+    Raises
+    ------
+    BadInput
+        Naming the output, what its array should be, and what it is.
+    """
+    if unknown := set(cotangents) - set(outputs):
+        raise BadInput(
+            "cotangents are of outputs of the graph",
+            expected=str(sorted(outputs)),
+            got=str(sorted(unknown)),
+        )
+    arrays = {}
+    for name, node in outputs.items():
+        shape = (batch, node.channels, count)
+        given = cotangents.get(name)
+        array = np.zeros(shape) if given is None else np.ascontiguousarray(given, np.float64)
+        if array.shape != shape:
+            raise BadInput(
+                f"the cotangent of output {name!r} has its shape",
+                expected=str(shape),
+                got=str(array.shape),
+                where=str(node),
+            )
+        arrays[name] = array
+    return arrays
+
+
 def check_outputs(
     out: Mapping[str, NDArray[np.float64]], outputs: Mapping[str, Node], batch: int, count: int
 ) -> Arrays:

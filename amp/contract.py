@@ -198,6 +198,8 @@ class NodeType:
         data; they have no ``forward``.
     border
         ``"input"``, ``"output"`` or ``"probe"`` for the node types that touch the caller's arrays.
+    backward
+        It is of a backward pass, and fires from the last frame back.
 
     Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
     constructor's arguments. The constructor also takes constants for inlets, by name.
@@ -218,6 +220,7 @@ class NodeType:
     archetype: ClassVar[str] = ""
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output", "probe"]] = ""
+    backward: ClassVar[bool] = False
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]
@@ -498,6 +501,12 @@ class Trace(Builder):
                 got=str(value.attribute),
             )
         return self.emit("tap", line, value)
+
+    def pool(self, name: str, length: int) -> Value:
+        """A line turned round, see `amp.ir.ops`: frames put into it for up to ``length`` frames ago."""
+        full = f"{self._scope}.{name}"
+        self.line_lengths[full] = length
+        return self.emit("pool", attribute=full)
 
     def clock(self) -> Value:
         """Number of frames the node has computed before this one, as an integer."""

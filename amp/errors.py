@@ -163,5 +163,9 @@ class ArchetypeUnavailable(AmpError):
     """A prebuilt kernel cannot be loaded on this machine."""
 
 
+class NotDifferentiable(AmpError):
+    """A derivative was asked for that does not exist, or that amp does not have."""
+
+
 class BadIR(AmpError):
     """An IR kernel is ill-formed; always a defect of amp or of a custom node."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from amp.jit.lowered import Call
     from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
+    from amp.tape import Tape
 
     Signals = Mapping[str, NDArray[np.float64]]
 
@@ -98,6 +99,8 @@ class Instance:
         Its schedule, if it has one, and why kernels are what they are.
     again
         Makes another one of the same code.
+    recorded
+        Its last run can be gone back over.
     inputs, outputs
         Nodes that touch the caller's arrays, by name.
     """
@@ -112,9 +115,12 @@ class Instance:
         schedule: IPLS | None,
         notes: list[str],
         again: Callable[[], Instance],
+        tape: Callable[[], Tape],
     ) -> None:
         self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
         self.schedule, self.notes, self.again = schedule, notes, again
+        self._make_tape, self.recorded = tape, False
+        self._taping: Tape | None = None
         self._find_ports()
         self.inputs = {name: port.node for name, port in self._ins.items()}
         self.outputs = {name: port.node for name, port in self._outs.items()}
@@ -219,9 +225,11 @@ class Instance:
         """
         chunk = every or 4096
         before = time.perf_counter()
+        taping, self._taping = self._taping, None
+        run = taping.run if taping else self.runner.run
         while self.clock < clock:
             frames = min(chunk, clock - self.clock)
-            while (edge := self.runner.run(frames)) is not None:
+            while (edge := run(frames)) is not None:
                 self._grow(edge)
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS and not every:
@@ -230,6 +238,9 @@ class Instance:
             self._check_finite()
             if tell is not None:
                 tell(self.clock)
+        if taping:
+            taping.finish()
+            self.recorded = True
         if cycle := self.runner.waiting_cycle():
             nodes = [self.about.nodes[index] for index in cycle]
             raise Deadlock(
@@ -264,6 +275,17 @@ class Instance:
                     )
                 first[node] = min(firing, first.get(node, firing))
         raise first_nonfinite(self.about, self.pace, first)
+
+    @functools.cached_property
+    def tape(self) -> Tape:
+        """What runs in its place when a run is recorded."""
+        return self._make_tape()
+
+    def start_tape(self, arrays: Signals) -> None:
+        """Have the next `run_until`, whose inputs are ``arrays``, be one that can be gone back over."""
+        self.recorded = False
+        self.tape.start(self.bound, self.places, self.runner, self.params, arrays)
+        self._taping = self.tape
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""

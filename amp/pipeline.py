@@ -20,12 +20,18 @@ from amp.schedule import IPLS, check_schedule, paces, settle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from amp.contract import NodeType
+    from amp.frozen import Frozen
     from amp.instance import Instance
     from amp.ir import Kernel
+    from amp.jit.group import Item
     from amp.jit.guard import Mode
     from amp.jit.lowered import Lowered
     from amp.program import Program
+    from amp.schedule import Paces
+    from amp.tape import Tape
 
     Watch = Callable[[str, Kernel], None]
 
@@ -36,6 +42,8 @@ SHARED_FRAMES = 1024
 MAX_THREADS = 256
 MAX_ARENA_BYTES = 1 << 32
 """Most bytes of a program's arena unless the caller says otherwise."""
+TAPE_FRAMES = 256
+"""Frames that a backward pass runs again at a time, if blocks are not longer."""
 SHORT = 256
 """Most params of a node whose straight-line code is preferred to an archetype."""
 
@@ -212,9 +220,52 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
             schedule=ipls,
             notes=clustering.notes,
             again=bind,
+            tape=lambda: build_tape(frozen, pace, ipls, options),
         )
 
     return bind()
+
+
+def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options) -> Tape:
+    """Every step from a checked graph to its backward pass in memory; see `amp.program.Program.run`."""
+    from amp.jit.adjoint import differentiate
+    from amp.jit.bind import Bound
+    from amp.jit.cluster import KPN_WIDTH, Clustering
+    from amp.jit.generate import generate
+    from amp.jit.lower import lower
+    from amp.jit.runtime import Threads
+    from amp.schedule.plan import Planner
+    from amp.tape import Tape
+
+    # adjoint: the graph turned round, beside a twin that writes down what it needs
+    back = differentiate(frozen, pace)
+    frames = TAPE_FRAMES if ipls is None else max(TAPE_FRAMES, ipls.block)
+    width = KPN_WIDTH if ipls is None else ipls.width
+
+    # schedule and cluster: what is run again, then the adjoint; the samples need no other order
+    clustering = Clustering(back.graph, back.pace, frames, options.choose)
+    clustering.fuses = ipls is not None
+    planner = Planner(back.graph, back.pace, width)
+
+    def kernels(members: NDArray[np.int64]) -> list[Item]:
+        return clustering.run(planner.items(members, frames), back.graph.numbers, frames)
+
+    items = kernels(back.twins)
+    first = sum(item.kernels for item in items), len(items)
+    items += kernels(back.adjoint)
+
+    # lower, passes, emit and engine: as for any graph
+    lowered = lower(
+        clustering, items, frames=frames, batch=frozen.batch, sample_rate=frozen.sample_rate
+    )
+    run_passes(lowered, options.watch)
+    natives = [generate(call) for call in lowered.calls]
+    threads = options.threads
+    bound = Bound(
+        lowered, natives, frozen.batch, own_scratch=threads > 1, max_bytes=options.max_arena_bytes
+    )
+    pool = Threads(threads) if threads > 1 else None
+    return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool)
 
 
 def choose_archetypes(mode: str) -> Callable[[NodeType], str]:

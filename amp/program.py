@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.arrays import check_inputs, check_outputs, keep_apart
+from amp.arrays import check_cotangents, check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.errors import (
     ArenaExhausted,
@@ -24,7 +24,7 @@ from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
-from amp.result import Memory, Result, RingUse, State
+from amp.result import Gradients, Memory, Result, RingUse, State, StateCotangents
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
@@ -37,7 +37,17 @@ if TYPE_CHECKING:
     from amp.swap import Make
     from amp.timing import Timer, Timings
 
-__all__ = ["Memory", "Program", "Progress", "Result", "RingUse", "Runner", "State"]
+__all__ = [
+    "Gradients",
+    "Memory",
+    "Program",
+    "Progress",
+    "Result",
+    "RingUse",
+    "Runner",
+    "State",
+    "StateCotangents",
+]
 
 Progress = Callable[[int, int], None]
 Monitor = Callable[[int, "Mapping[str, NDArray[np.float64]]"], None]
@@ -89,6 +99,7 @@ class Program:
         progress: Progress | None = None,
         monitor: Monitor | None = None,
         memory_every: int = 0,
+        record: bool = False,
     ) -> Result:
         """Move the clock on and return as many frames of each output.
 
@@ -106,6 +117,8 @@ class Program:
             Called as often with the clock and what each probe has recorded since the last call.
         memory_every
             Note what every ring holds every so many frames, in ``result.memory``.
+        record
+            Keep what `backward` needs; see there.
 
         Raises
         ------
@@ -122,7 +135,68 @@ class Program:
         with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
                 raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
-            return self._run(inputs or {}, frames, out or {}, progress, monitor, memory_every)
+            if record and self._fade:
+                raise ProgramBusy(
+                    "a recorded run is of one graph, and a crossfade has two",
+                    got=f"{self._fade.left} frames of it left",
+                    fix="run them first",
+                )
+            return self._run(
+                inputs or {}, frames, out or {}, progress, monitor, memory_every, record=record
+            )
+
+    def backward(
+        self,
+        cotangents: Mapping[str, ArrayLike],
+        *,
+        later: StateCotangents | None = None,
+    ) -> Gradients:
+        """Cotangents of inputs, params and state, from those of the outputs of the last recorded run.
+
+        Time runs backwards. The cotangent of a value is the derivative of a loss with respect to it; for a
+        loss L of the outputs, give ``dL/d out``.
+
+        Parameters
+        ----------
+        cotangents
+            For outputs of the run arrays of their shapes; those left out are zero.
+        later
+            Cotangent of the state in which the run ended: ``state`` of what `backward` gave for the run
+            that followed. Without it what comes later does not count (truncated backpropagation
+            through time).
+
+        Raises
+        ------
+        BadValue
+            If the last run was not recorded.
+        BadInput
+            For unknown outputs or wrong shapes.
+        NotDifferentiable
+            Naming the node that has no derivative.
+
+        Examples
+        --------
+        >>> import amp
+        >>> g = amp.Graph()
+        >>> g.output("out", amp.Param(0.5, name="gain") * g.input("x"))
+        >>> program = amp.compile(g)
+        >>> y = program.run({"x": np.ones((1, 1, 4))}, record=True)["out"]
+        >>> gradients = program.backward({"out": 2.0 * y})  # of the sum of squares
+        >>> gradients.inputs["x"], gradients.params["gain"]
+        (array([[[0.5, 0.5, 0.5, 0.5]]]), array(4.))
+        """
+        with self._alone():
+            now = self._instance
+            if not now.recorded:
+                raise BadValue(
+                    "backward goes back over the last run, and that was recorded",
+                    fix="call program.run(..., record=True) first",
+                )
+            tape = now.tape
+            arrays = check_cotangents(
+                cotangents, now.outputs, now.about.batch, tape.end - tape.begin
+            )
+            return tape.go_back(arrays, later)
 
     def resume(self) -> Result:
         """Go on with the run that `ArenaExhausted` stopped, and return what it would have.
@@ -223,6 +297,8 @@ class Program:
         monitor: Monitor | None = None,
         memory_every: int = 0,
         every: int = 0,
+        *,
+        record: bool = False,
     ) -> Result:
         now, fade = self._instance, self._fade
         about = now.about
@@ -260,6 +336,8 @@ class Program:
         now.read_from(arrays, begin)
         now.write_to(results, begin)
         now.record_in(probes, begin)
+        if record:
+            now.start_tape({name: np.array(a) for name, a in arrays.items()})  # callers reuse theirs
         costs = now.runner.costs() if self._timer else 0
         return self._finish(end, result, tell, every or memory_every, costs)
 

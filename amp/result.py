@@ -68,6 +68,55 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         return f"<Result {shapes}>"
 
 
+_ByName = dict[str, dict[str, "NDArray[np.float64]"]]
+_Told = tuple[_ByName, _ByName, dict[tuple[str, int], "NDArray[np.float64]"]]
+
+
+class StateCotangents:
+    """Cotangents of a state: by node and name of `nodes` and `lines`, by edge of `edges`, as in `State`."""
+
+    def __init__(self, tell: Callable[[], _Told]) -> None:
+        self._tell = tell
+
+    @functools.cached_property
+    def _told(self) -> _Told:
+        return self._tell()
+
+    @property
+    def nodes(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Of the states of nodes; of a phase per cycle."""
+        return self._told[0]
+
+    @property
+    def lines(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Of what delay lines held, oldest first."""
+        return self._told[1]
+
+    @property
+    def edges(self) -> dict[tuple[str, int], NDArray[np.float64]]:
+        """Of tokens in flight."""
+        return self._told[2]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Cotangents: derivatives of a loss.
+
+    Attributes
+    ----------
+    inputs
+        By input, of its shape in the run.
+    params
+        By named parameter, of its value's shape: the sum over all that it was broadcast to.
+    state
+        Of the state in which the run began.
+    """
+
+    inputs: dict[str, NDArray[np.float64]]
+    params: dict[str, NDArray[np.float64]]
+    state: StateCotangents
+
+
 @dataclass(frozen=True)
 class State:
     """A snapshot of a program, the same for every engine and schedule of one graph.

@@ -69,8 +69,7 @@ def next_schedule(old: IPLS | None, graph: Graph) -> IPLS | None:
     """The schedule of ``graph`` if none is given: the old one where it fits, else one like it."""
     if old is None or old.graph == graph.fingerprint():
         return old
-    width = max(cohort.width for _, stage, _ in old.walk() for cohort in stage.cohorts)
-    return plan(graph, old.block, width)
+    return plan(graph, old.block, old.width)
 
 
 class Fade:

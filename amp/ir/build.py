@@ -155,7 +155,8 @@ class Kernel:
     ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
     no values: that prebuilt function turns the planes of its in port into those of its out port.
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
-    A kernel ``across`` time remembers nothing: its frames are computed side by side.
+    A kernel ``across`` time remembers nothing: its frames are computed side by side. A ``backward`` one
+    computes the last frame of a call first.
     """
 
     values: tuple[Value, ...]
@@ -169,11 +170,12 @@ class Kernel:
     archetype: str = ""
     skewed: bool = False
     across: bool = False
+    backward: bool = False
 
     @property
     def roots(self) -> tuple[Value, ...]:
         """Every value that an effect needs."""
-        lines = tuple(v for v in self.values if v.op == "line")
+        lines = tuple(v for v in self.values if v.op in {"line", "drain"})
         return self.nexts + tuple(v for port in self.stores for v in port) + lines
 
 

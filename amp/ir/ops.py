@@ -92,8 +92,12 @@ ACCESS = {
     "clock": Op((), "i64"),  # firing index, the same in every lane
     "line": Op(("f64",), "line", "name"),  # write this frame's value into a delay line
     "tap": Op(("line", "i64"), "f64"),  # read it back n >= 0 frames later
+    # the same turned round: what is put into a pool for the frame n >= 0 frames ago adds up there
+    "pool": Op((), "line", "name"),
+    "deposit": Op(("line", "i64", "f64"), "line"),
+    "drain": Op(("line",), "f64"),  # what there is for this frame, which is taken out
 }
 OPS: dict[str, Op] = {**ARITHMETIC, **ELEMENTARY, **LOGIC, **INTEGER, **TURNS, **ACCESS}
 
-FRAME_SOURCES = frozenset({"inlet", "state", "istate", "tstate", "clock", "line"})
+FRAME_SOURCES = frozenset({"inlet", "state", "istate", "tstate", "clock", "line", "pool"})
 """Operations whose result changes from frame to frame by itself."""

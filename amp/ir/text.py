@@ -36,6 +36,7 @@ def print_kernel(kernel: Kernel) -> str:
     lines = [f"archetype {kernel.archetype}"] if kernel.archetype else []
     lines += ["skewed"] if kernel.skewed else []
     lines += ["across"] if kernel.across else []
+    lines += ["backward"] if kernel.backward else []
     lines += [f"in {i} {_port_words(port)}" for i, port in enumerate(kernel.inlets)]
     lines += [f"out {i} {_port_words(port)}" for i, port in enumerate(kernel.outlets)]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
@@ -121,7 +122,7 @@ class _Reader:
         self.lines: list[str] = []
         self.nexts: list[Value] = []
         self.stores: dict[int, list[Value]] = {}
-        self.archetype, self.skewed, self.across = "", False, False
+        self.archetype, self.skewed, self.across, self.backward = "", False, False, False
 
     def declare(self, words: list[str]) -> bool:
         """Read a line that says what the kernel has."""
@@ -132,6 +133,8 @@ class _Reader:
                 self.skewed = True
             case ["across"]:
                 self.across = True
+            case ["backward"]:
+                self.backward = True
             case ["in", _, mode, planes, *rate]:
                 self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
             case ["out", _, mode, planes, *rate]:
@@ -177,4 +180,5 @@ class _Reader:
             self.archetype,
             self.skewed,
             self.across,
+            self.backward,
         )

@@ -49,6 +49,7 @@ def _verify_values(kernel: Kernel) -> None:
         "istate": {slot.name for slot in kernel.states if slot.type == "i64"},
         "tstate": {slot.name for slot in kernel.states if slot.type == "turn"},
         "line": set(kernel.lines),
+        "pool": set(kernel.lines),
     }
     for value in kernel.values:
         spec = OPS.get(value.op)

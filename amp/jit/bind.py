@@ -335,16 +335,14 @@ class Bound:
 
     def _fill_in_port(self, port: NDArray[np.int64], binding: InBinding) -> None:
         ring = self.rings[binding.ring[0, 0]]
-        planes = binding.plane[:, 0]
+        places = ring.offsets(binding.plane[:, 0], binding.lane[:, 0])
         port[w.MASK] = ring.mask
         port[w.TOKENS] = binding.tokens[0, 0]
-        port[w.PLANE_STRIDE] = (planes[1] - planes[0]) * ring.plane_stride if len(planes) > 1 else 0
+        port[w.PLANE_STRIDE] = places[1] - places[0] if len(places) > 1 else 0
+        port[w.BASE] = self.address(int(places[0]))
         if binding.mode == "aligned":
-            port[w.BASE] = self.address(ring.at + int(planes[0]) * ring.plane_stride)
             port[w.TILE_STRIDE] = ring.tile_stride
         else:
-            first = ring.offsets(planes[:1], binding.lane[0, :1])
-            port[w.BASE] = self.address(int(first[0]))
             port[w.SLOT_STRIDE] = ring.slot_stride
 
     def _fill_table(self, bound: BoundCall, at: int, binding: InBinding) -> None:
@@ -379,7 +377,6 @@ class Bound:
         group = bound.call.groups[number]
         table = bound.table(at, group.planes)
         lanes = self.batch * group.parts
-        table[..., w.ENTRY_MASK] = -1
         ports = []
         for slot, node in enumerate(group.members):
             entries = table[:, slot * lanes : (slot + 1) * lanes]

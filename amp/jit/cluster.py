@@ -70,6 +70,7 @@ class Clustering:
         self._items = 0
         self._levels = 0
         self._level = 0
+        self.fuses = True  # nodes may share a kernel
 
     def run(self, stages: Iterable[Stage | Loop], names: dict[str, int], block: int) -> list[Item]:
         """Items of the stages of one block, in a legal order."""
@@ -201,7 +202,7 @@ class Clustering:
     def _candidates(self, group: Group) -> Iterator[Cluster]:
         """Clusters that a whole inlet of ``group`` reads without delay."""
         seen = set()
-        for read in group.reads:
+        for read in group.reads if self.fuses else ():
             numbers = np.unique(self.group_of[read.source])
             if read.plain and len(numbers) == 1 and numbers[0] >= 0:
                 item = self._item_of[numbers[0]]

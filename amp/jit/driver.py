@@ -1,7 +1,7 @@
 """The driver of an IPLS program: a flat list of native calls, repeated every block.
 
 A step is sixteen words. A call fires its kernel as often as its nodes' pace has it due; a loop repeats
-the steps after it in narrower blocks; a fork hands lists of steps to the thread pool. Denormals are
+the steps after it in narrower blocks, the last one first if it goes backward; a fork hands lists of steps to the thread pool. Denormals are
 flushed while it runs, and the caller's floating-point state is restored.
 """
 
@@ -33,7 +33,7 @@ STEP_WORDS = 16
 KIND, FUNCTION, WORDS, CYCLES, FIRINGS, FRAMES, PACE = range(7)
 PACE_WORDS = 3  # firings, frames, offset: see `amp.schedule.Pace`
 TRACE, NUMBER, NOTE = range(PACE + PACE_WORDS, PACE + PACE_WORDS + 3)  # of a call that is traced
-BLOCK, BODY = 1, 2  # of a loop
+BLOCK, BODY, BACKWARD = 1, 2, 3  # of a loop, which may run its last block first
 CHILDREN, TABLE, POOL, POOL_RUN = 1, 3, 4, 5  # of a fork, which also has BODY
 CALL, LOOP, FORK = range(3)
 
@@ -155,8 +155,9 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
     switch.add_case(integer(LOOP), blocks["loop"])
 
     b.position_at_end(blocks["call"])
-    fired = word(b, word(b, record, WORDS, PTR), w.FIRED)
+    fired = due_until(b, record, clock, PACE)
     due = b.sub(due_until(b, record, b.add(clock, frames), PACE), fired)
+    b.store(fired, offset(b, word(b, record, WORDS, PTR), integer(8 * w.FIRED)))
     b.cbranch(b.icmp_signed(">", due, integer(0)), blocks["fire"], blocks["next"])
     call_end = b.block
     b.position_at_end(blocks["fire"])
@@ -166,11 +167,16 @@ def _build_steps(module: ir.Module, steps: ir.Function, task: ir.Function, *, ti
 
     b.position_at_end(blocks["loop"])
     body = word(b, record, BODY)
+    backward = b.icmp_signed("!=", word(b, record, BACKWARD), integer(0))
+
+    def turned(at: ir.Value, some: ir.Value) -> ir.Value:
+        return b.select(backward, b.sub(b.sub(frames, at), some), at)
+
     in_blocks(
         b,
         frames,
         word(b, record, BLOCK),
-        lambda at, some: b.call(steps, [inside, body, b.add(clock, at), some]),
+        lambda at, some: b.call(steps, [inside, body, b.add(clock, turned(at, some)), some]),
     )
     loop_end = b.block
     b.branch(blocks["next"])

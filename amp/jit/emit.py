@@ -92,8 +92,9 @@ class _Emitter:
         else:
             loop(b, fn.tiles, "tile", lambda tile: self._tiles(tile, 1))
         self.sums.end(b)
-        fired = b.add(fn.fired, fn.frames)
-        b.store(fired, offset(b, fn.args, integer(8 * w.FIRED)))
+        if not self.kernel.backward:
+            fired = b.add(fn.fired, fn.frames)
+            b.store(fired, offset(b, fn.args, integer(8 * w.FIRED)))
         b.ret_void()
 
     def _in_pairs(self) -> bool:
@@ -119,15 +120,17 @@ class _Emitter:
             tile.end(b)
 
     def _frames(self, tiles: list[_Tile], first: ir.Value, count: ir.Value) -> None:
-        """The loop over ``count`` frames from ``first`` on; there is at least one."""
+        """The loop over ``count`` frames from ``first`` on, or from the last of them back; there is at
+        least one."""
         b, before = self.function.entry, self.function.entry.block
         body, after = (b.append_basic_block(name) for name in ("frame", "frame.end"))
         b.branch(body)
         b.position_at_end(body)
         j = b.phi(I64, "j")
         j.add_incoming(integer(0), before)
+        at = b.sub(b.sub(count, integer(1)), j) if self.kernel.backward else j
         for tile in tiles:
-            tile.begin_frame(b, first, j)
+            tile.begin_frame(b, first, at)
         for value in self.kernel.values:  # those of all tiles side by side
             for tile in tiles:
                 tile.emit(b, value)

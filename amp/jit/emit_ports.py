@@ -77,6 +77,8 @@ class Ports:
             left, size = b.sub(fn.frames, done), integer(squares.size)
             square = b.and_(fit, b.icmp_signed(">=", left, size))
             count = b.select(square, size, left)
+            if self._kernel.backward:
+                done = b.sub(left, count)
             with b.if_else(square) as (then, otherwise):
                 with then:
                     squares.read(b, done)

@@ -62,10 +62,11 @@ class Squares:
 
     def read(self, b: ir.IRBuilder, done: ir.Value) -> None:
         """Move the frames from ``done`` on into the areas."""
+        backward = self._function.kernel.backward
         for starts, area in self._inward:
             for along, across in self._rows(b, done, starts, area):
                 for at in along:
-                    _ask_for(b, offset(b, at, integer(8 * AHEAD)))
+                    _ask_for(b, offset(b, at, integer(-8 * AHEAD if backward else 8 * AHEAD)))
                 move_square(b, along, across)
 
     def write(self, b: ir.IRBuilder, done: ir.Value) -> None:

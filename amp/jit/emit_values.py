@@ -125,10 +125,8 @@ class Values:
             case "clock":
                 clock = fn.splat(b, fn.k)
                 return b.add(clock, fn.iota()) if self._across else clock
-            case "line":
-                return self._line(b, attribute, operands[0])
-            case "tap":
-                return self._tap(b, operands[0], operands[1], value.operands[1])
+            case "line" | "tap" | "pool" | "deposit" | "drain":
+                return self._on_line(b, value, operands)
         return PURE[value.op](fn, b, *operands)
 
     def _param(self, b: ir.IRBuilder, name: str, kind: ir.Type) -> ir.Value:
@@ -139,6 +137,18 @@ class Values:
             return fn.splat(b, b.load(offset(b, fn.params, b.mul(row, integer(8))), typ=kind))
         return fn.load(b, offset(b, fn.params, fn.bytes(b, row)), kind)
 
+    def _on_line(self, b: ir.IRBuilder, value: Value, operands: list[Any]) -> Any:
+        match value.op:
+            case "line":
+                return self._line(b, str(value.attribute), operands[0])
+            case "tap":
+                return self._tap(b, operands[0], operands[1], value.operands[1])
+            case "deposit":
+                return self._deposit(b, operands, value.operands[1])
+            case "drain":
+                return self._drain(b, operands[0])
+        return self._lines[self._kernel.lines.index(str(value.attribute))]
+
     def _line(self, f: ir.IRBuilder, name: str, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         fn = self.function
         base, mask = self._lines[self._kernel.lines.index(name)]
@@ -148,19 +158,47 @@ class Values:
     def _tap(
         self, f: ir.IRBuilder, line: tuple[ir.Value, ir.Value], frames: ir.Value, source: Value
     ) -> ir.Value:
-        fn, (base, mask) = self.function, line
+        fn = self.function
         if source.op == "iconst" or fn.width == 1:
-            constant: Any = source.attribute
-            back = integer(constant) if source.op == "iconst" else frames
-            slot = f.and_(f.sub(fn.k, back), mask)
-            return fn.load(f, offset(f, base, fn.bytes(f, slot)))
+            return fn.load(f, self._slot(f, line, _one_back(frames, source)))
         out: ir.Value = ir.Constant(fn.vector(F64), ir.Undefined)
         for lane in range(fn.width):
-            back = f.extract_element(frames, integer(lane))
-            slot = f.and_(f.sub(fn.k, back), mask)
-            at = offset(f, base, f.add(fn.bytes(f, slot), integer(8 * lane)))
+            at = self._slot(f, line, f.extract_element(frames, integer(lane)), lane)
             out = f.insert_element(out, f.load(at, typ=F64), integer(lane))
         return out
+
+    def _slot(
+        self, f: ir.IRBuilder, line: tuple[ir.Value, ir.Value], back: ir.Value, lane: int = 0
+    ) -> ir.Value:
+        """Address of the slot of ``back`` frames ago."""
+        fn, (base, mask) = self.function, line
+        slot = f.and_(f.sub(fn.k, back), mask)
+        return offset(f, base, f.add(fn.bytes(f, slot), integer(8 * lane)))
+
+    def _deposit(self, f: ir.IRBuilder, operands: list[Any], source: Value) -> Any:
+        fn, (line, frames, more) = self.function, operands
+        if source.op == "iconst" or fn.width == 1:
+            at = self._slot(f, line, _one_back(frames, source))
+            f.store(f.fadd(fn.load(f, at), more), at, align=fn.align)
+            return line
+        for lane in range(fn.width):
+            at = self._slot(f, line, f.extract_element(frames, integer(lane)), lane)
+            mine = f.extract_element(more, integer(lane))
+            f.store(f.fadd(f.load(at, typ=F64), mine), at)
+        return line
+
+    def _drain(self, f: ir.IRBuilder, line: tuple[ir.Value, ir.Value]) -> ir.Value:
+        fn = self.function
+        at = self._slot(f, line, integer(0))
+        out = fn.load(f, at)
+        f.store(fn.constant(F64, 0.0), at, align=fn.align)
+        return out
+
+
+def _one_back(frames: ir.Value, source: Value) -> ir.Value:
+    """How far back a tap of one lane, or of all lanes alike, goes."""
+    constant: Any = source.attribute
+    return integer(constant) if source.op == "iconst" else frames
 
 
 def _is_positive(b: ir.IRBuilder, x: ir.Value) -> ir.Value:

@@ -135,6 +135,11 @@ class Cluster:
     pinned: bool = False  # a sum depends on the order of the slots
 
     @property
+    def kernels(self) -> int:
+        """Kernels that it is."""
+        return 1
+
+    @property
     def head(self) -> Group:
         """The group that sets the cluster's lanes."""
         return next((group for group in self.groups if group.skewed), self.groups[0])
@@ -149,6 +154,11 @@ class NarrowLoop:
     block: int
     items: list[Item]
     before: int = 0
+
+    @property
+    def kernels(self) -> int:
+        """Kernels inside."""
+        return sum(item.kernels for item in self.items)
 
     @property
     def groups(self) -> list[Group]:

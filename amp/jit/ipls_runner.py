@@ -25,70 +25,41 @@ if TYPE_CHECKING:
 _TIMERS = slice(driver.CYCLES, driver.FRAMES + 1)
 
 
-class IplsRunner:
-    """Runs the steps of a schedule in order, independent ones on ``threads`` threads."""
+class Steps:
+    """Steps as the driver reads them, one row each; independent ones are handed to the ``pool``.
+
+    Attributes
+    ----------
+    rows
+        The rows, whose address is given to native code.
+    address
+        The driver's.
+    calls, timed
+        Kernels, and the row of each.
+    """
 
     def __init__(
-        self, bound: Bound, block: int, most: NDArray[np.int64], *, threads: int, timing: bool
+        self, bound: Bound, steps: list[Step], pool: Threads | None, *, timing: bool = False
     ) -> None:
-        self._bound, self._block, self.most = bound, block, most
-        self.growth: list[tuple[int, int, int]] = []
+        self._bound, self._pool = bound, pool
         self._by_call = {id(b.call): b for b in bound.calls}
-        self._pool = Threads(threads) if threads > 1 else None
         self._rows: list[Words] = []
         self._tables: list[Words] = []
         self._rows_of: list[tuple[Call, int]] = []
         forks: list[tuple[int, list[tuple[int, int]]]] = []
-        self._add_steps(bound.lowered.steps, forks)
-        self._steps = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
-        first = self._steps.ctypes.data
+        self._add_steps(steps, forks)
+        self.rows = np.array(self._rows, np.int64).reshape(-1, driver.STEP_WORDS)
+        first = self.rows.ctypes.data
         for row, children in forks:
             table = np.array(
                 [[first + 8 * driver.STEP_WORDS * at, count] for at, count in children], np.int64
             )
             self._tables.append(table)
-            self._steps[row, driver.TABLE] = table.ctypes.data
+            self.rows[row, driver.TABLE] = table.ctypes.data
         self.calls = [call for call, _ in self._rows_of]
-        self._timed = np.array([row for _, row in self._rows_of], np.int64)
+        self.timed = np.array([row for _, row in self._rows_of], np.int64)
         self._code = native("run", f"driver {timing}", lambda: driver.build_driver(timing=timing))
-        word, place = ctypes.c_int64, ctypes.c_void_p
-        kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
-        self._run = kind(self._code.address)
-
-    def run(self, frames: int) -> None:
-        """See `amp.instance.Runner`; every ring is as large as it ever has to be."""
-        steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
-        self._run(steps, len(self._steps), self._block, clock, frames)
-
-    def grow(self, edge: int) -> None:
-        """See `amp.instance.Runner`: it is never asked."""
-        raise AssertionError(edge)
-
-    def trace(self, events: Events | None) -> None:
-        """See `amp.instance.Runner`."""
-        rows = self._timed
-        self._steps[rows, driver.NUMBER] = np.arange(len(rows))
-        self._steps[rows, driver.TRACE] = events.address if events else 0
-        self._steps[rows, driver.NOTE] = load_tracer() if events else 0
-
-    def costs(self) -> Words:
-        """See `amp.instance.Runner`."""
-        costs: Words = self._steps[self._timed, _TIMERS]
-        return costs
-
-    def forget_costs(self) -> None:
-        """See `amp.instance.Runner`."""
-        self._steps[self._timed, _TIMERS] = 0
-
-    def waiting_cycle(self) -> list[int]:
-        """See `amp.instance.Runner`: it is refused before anything runs."""
-        return []
-
-    def counts(self) -> None:
-        """See `amp.instance.Runner`: the clock says them."""
-
-    def seek(self, counts: Counts) -> None:
-        """See `amp.instance.Runner`: the driver reads the words themselves."""
+        self.address = self._code.address
 
     def _add_steps(self, steps: list[Step], forks: list[tuple[int, list[tuple[int, int]]]]) -> None:
         if self._pool is None:
@@ -115,6 +86,7 @@ class IplsRunner:
         if isinstance(step, Narrow):
             row = self._add_row(driver.LOOP)
             self._rows[row][driver.BLOCK] = step.block
+            self._rows[row][driver.BACKWARD] = _is_backward(step)
             self._add_steps(step.steps, forks)
             self._rows[row][driver.BODY] = len(self._rows) - row - 1
             return
@@ -127,6 +99,63 @@ class IplsRunner:
         words[driver.KIND] = kind
         self._rows.append(words)
         return len(self._rows) - 1
+
+
+class IplsRunner:
+    """Runs the steps of a schedule in order, independent ones on ``threads`` threads."""
+
+    def __init__(
+        self, bound: Bound, block: int, most: NDArray[np.int64], *, threads: int, timing: bool
+    ) -> None:
+        self._bound, self.block, self.most = bound, block, most
+        self.growth: list[tuple[int, int, int]] = []
+        pool = Threads(threads) if threads > 1 else None
+        self.steps = Steps(bound, bound.lowered.steps, pool, timing=timing)
+        self.calls = self.steps.calls
+        word, place = ctypes.c_int64, ctypes.c_void_p
+        kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
+        self._run = kind(self.steps.address)
+
+    def run(self, frames: int) -> None:
+        """See `amp.instance.Runner`; every ring is as large as it ever has to be."""
+        rows, clock = self.steps.rows, self._bound.clock
+        self._run(rows.ctypes.data, len(rows), self.block, clock.ctypes.data, frames)
+
+    def grow(self, edge: int) -> None:
+        """See `amp.instance.Runner`: it is never asked."""
+        raise AssertionError(edge)
+
+    def trace(self, events: Events | None) -> None:
+        """See `amp.instance.Runner`."""
+        rows, timed = self.steps.rows, self.steps.timed
+        rows[timed, driver.NUMBER] = np.arange(len(timed))
+        rows[timed, driver.TRACE] = events.address if events else 0
+        rows[timed, driver.NOTE] = load_tracer() if events else 0
+
+    def costs(self) -> Words:
+        """See `amp.instance.Runner`."""
+        costs: Words = self.steps.rows[self.steps.timed, _TIMERS]
+        return costs
+
+    def forget_costs(self) -> None:
+        """See `amp.instance.Runner`."""
+        self.steps.rows[self.steps.timed, _TIMERS] = 0
+
+    def waiting_cycle(self) -> list[int]:
+        """See `amp.instance.Runner`: it is refused before anything runs."""
+        return []
+
+    def counts(self) -> None:
+        """See `amp.instance.Runner`: the clock says them."""
+
+    def seek(self, counts: Counts) -> None:
+        """See `amp.instance.Runner`: so the driver does."""
+
+
+def _is_backward(step: Step) -> bool:
+    while isinstance(step, Narrow):
+        step = step.steps[0]
+    return step.code.kernel.backward
 
 
 def _levels(steps: list[Step]) -> list[list[Step]]:

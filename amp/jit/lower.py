@@ -372,18 +372,20 @@ class _Lowering:
     def _mode(self, binding: InBinding, lanes: int, width: int) -> str:
         """The cheapest way to read these tokens."""
         ring, plane, lane, tokens = binding.ring, binding.plane, binding.lane, binding.tokens
-        steps = np.diff(plane[:, 0])
+        source = self.rings[ring[0, 0]]
+        # planes are evenly apart: planes of the ring, or lanes of one or of different tiles
+        places = (plane[:, 0], *np.divmod(lane[:, 0], source.width))
         if (
             (ring != ring[0, 0]).any()
             or (tokens != tokens[0, 0]).any()
             or (plane != plane[:, :1]).any()
-            or (lane != lane[0]).any()
-            or (steps != steps[:1]).any()
+            or any((np.diff(place, 2) != 0).any() for place in places)
         ):
             return "table"
-        if (lane == lane[0, 0]).all() and lanes > 1:
+        if (lane == lane[:, :1]).all() and lanes > 1:
             return "uniform"
-        source = self.rings[ring[0, 0]]
+        if (lane != lane[0]).any():
+            return "table"
         same = source.lanes == lanes and source.width == width
         return "aligned" if same and (lane == np.arange(lanes)).all() else "table"
 

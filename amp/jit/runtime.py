@@ -14,6 +14,8 @@ from amp.jit.archetypes import installed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS = 13, 4, 4
+"""Words of the structures of ``amp/archetypes_cpp/tape.hpp``."""
 _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
@@ -95,10 +97,48 @@ def load_scheduler() -> Callable[[int, int, int], int]:
         When the library is not installed, or was built from other sources.
     """
     library = _library()
-    sizes, run = library.amp_kpn_sizes, library.amp_kpn_run
+    _check_sizes(library.amp_kpn_sizes, [table.itemsize for table in kpn.TABLES])
+    run = library.amp_kpn_run
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    run.restype = ctypes.c_int64
+    scheduler: Callable[[int, int, int], int] = run
+    return scheduler
+
+
+@dataclass(frozen=True)
+class TapeFunctions:
+    """The functions of ``amp/archetypes_cpp/tape.hpp``, given addresses."""
+
+    record: Callable[[int, int, int, int, int], None]
+    border: Callable[[int, int, int, int, int], None]
+    backward: Callable[[int, int, int, int, int, int], None]
+
+
+@functools.cache
+def load_tape() -> TapeFunctions:
+    """Load the tape.
+
+    Raises
+    ------
+    ArchetypeUnavailable
+        When the library is not installed, or was built from other sources.
+    """
+    library = _library()
+    _check_sizes(library.amp_tape_sizes, [8 * n for n in (KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS)])
+    record, border, backward = (
+        getattr(library, f"amp_tape_{name}") for name in ("record", "border", "backward")
+    )
+    place, word = ctypes.c_void_p, ctypes.c_int64
+    record.argtypes = [place, place, word, place, place]
+    border.argtypes = [place, word, place, word, word]
+    backward.argtypes = [place, place, place, word, place, place]
+    record.restype = border.restype = backward.restype = None
+    return TapeFunctions(record, border, backward)
+
+
+def _check_sizes(sizes: Any, expected: list[int]) -> None:
     sizes.argtypes, sizes.restype = [ctypes.c_int64], ctypes.c_int64
-    expected = [table.itemsize for table in kpn.TABLES]
-    built = [int(sizes(i)) for i in range(len(kpn.TABLES))]
+    built = [int(sizes(i)) for i in range(len(expected))]
     if built != expected:
         raise ArchetypeUnavailable(
             "the runtime was built from this package's sources",
@@ -106,10 +146,6 @@ def load_scheduler() -> Callable[[int, int, int], int]:
             got=f"{built}",
             fix="install amp again",
         )
-    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-    run.restype = ctypes.c_int64
-    scheduler: Callable[[int, int, int], int] = run
-    return scheduler
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.graph import Frozen, Node
+    from amp.jit.arena import BoundRing
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.counts import Counts
     from amp.jit.group import Group
@@ -74,8 +75,23 @@ class Places:
     stamps: dict[tuple[str, int], Row] = field(default_factory=dict)
 
 
-def find_places(bound: Bound, graph: Frozen) -> Places:
+class Calls(Protocol):
+    """Calls in memory: a `Bound`, or a part of one."""
+
+    calls: list[BoundCall]
+    rings: list[BoundRing]
+    batch: int
+
+
+def find_places(bound: Calls, graph: Frozen) -> Places:
     """The places of a program, which stay where they are."""
+    places = find_states(bound)
+    _find_edges(bound, graph, places)
+    return places
+
+
+def find_states(bound: Calls) -> Places:
+    """Those of states and lines alone."""
     places = Places()
     for call in bound.calls:
         width, kernel = call.call.width, call.call.code.kernel
@@ -95,7 +111,6 @@ def find_places(bound: Bound, graph: Frozen) -> Places:
                 length = call.call.code.line_lengths[i]
                 known = Line(row, length, node.index)
                 places.lines.setdefault((node.name, name), known).row.first[:, channel] = at
-    _find_edges(bound, graph, places)
     return places
 
 
@@ -114,18 +129,13 @@ def find_guards(bound: Bound) -> tuple[Ints, Ints]:
     return np.concatenate(words), np.concatenate(about)
 
 
-def _row(bound: Bound, node: Node, kind: str, step: int = 0, mask: int = 0) -> Row:
+def _row(bound: Calls, node: Node, kind: str, step: int = 0, mask: int = 0) -> Row:
     channels = 1 if node.type.channels == "all" else node.channels
     return Row(np.zeros((bound.batch, channels), np.int64), step, mask, kind)
 
 
-def _find_edges(bound: Bound, graph: Frozen, places: Places) -> None:
-    seat = {
-        node.index: (group, 0 if group.collapsed else slot)
-        for call in bound.calls
-        for group in call.call.groups
-        for slot, node in enumerate(group.members)
-    }
+def _find_edges(bound: Calls, graph: Frozen, places: Places) -> None:
+    seat = find_seats(bound)
     of_ring = {
         (node.index, number): bound.rings[ring]
         for call in bound.calls
@@ -139,18 +149,32 @@ def _find_edges(bound: Bound, graph: Frozen, places: Places) -> None:
                 continue
             key = (id(ring), edge.source)
             if key not in rows:
-                group, slot = seat[edge.source]
-                lanes = _lanes(group, slot, bound.batch)
-                at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
-                first = at.transpose(1, 2, 0).reshape(bound.batch, -1)
-                rows[key] = Row(first, ring.slot_stride // 8, ring.mask)
+                rows[key] = row_of(ring, *seat[edge.source], bound.batch)
             places.edges[node.name, number] = rows[key]
             if ring.stamps_at >= 0:
                 first = np.array([[ring.stamps_at // 8]])
                 places.stamps[node.name, number] = Row(first, 1, ring.mask, "i64")
 
 
-def _members(bound: Bound, call: BoundCall, slot: str) -> Iterator[tuple[Node, str, Ints, Ints]]:
+def find_seats(bound: Calls) -> dict[int, tuple[Group, int]]:
+    """Group of each node, and where it stands in what that writes."""
+    return {
+        node.index: (group, 0 if group.collapsed else slot)
+        for call in bound.calls
+        for group in call.call.groups
+        for slot, node in enumerate(group.members)
+    }
+
+
+def row_of(ring: BoundRing, group: Group, slot: int, batch: int) -> Row:
+    """Where in its ring the tokens of one node lie."""
+    lanes = _lanes(group, slot, batch)
+    at = ring.offsets(np.arange(group.planes)[:, None, None], lanes[None]) // 8
+    first = at.transpose(1, 2, 0).reshape(batch, -1)
+    return Row(first, ring.slot_stride // 8, ring.mask)
+
+
+def _members(bound: Calls, call: BoundCall, slot: str) -> Iterator[tuple[Node, str, Ints, Ints]]:
     """Nodes that a slot of a kernel serves: lanes (batch, part) and the channel of each part."""
     number, plane, name = slot.split(".", 2)
     group = call.call.groups[int(number)]

@@ -108,6 +108,7 @@ def trace_kernel(
         tuple(stores),
         skewed=any(part.group.skewed for part in parts.values()),
         across=all(part.group.across for part in parts.values()),
+        backward=all(part.group.first.type.backward for part in parts.values()),
     )
     return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
 
@@ -176,41 +177,41 @@ def _trace_group(
         return [streams[0][0]]
     if group.takes:
         b.enter(f"{number}.0", node.type)
-        return [[b.value(_forward(b, node, [stream[0][0] for stream in streams]))]]
+        return [[b.value(call_forward(b, node, [stream[0][0] for stream in streams]))]]
     if node.type.channels == "all":
         b.enter(f"{number}.0", node.type)
-        lists = _arguments(b, node, streams, _one_or_all, _constant_list)
-        result = _forward(b, node, lists)
+        lists = arguments(b, node, streams, one_or_all, constant_list)
+        result = call_forward(b, node, lists)
         outlets = [result] if len(type(node.type).outlets) <= 1 else result
         return [
-            [b.value(value) for planes in _by_token(node, i, outlet) for value in planes]
+            [b.value(value) for planes in by_token(node, i, outlet) for value in planes]
             for i, outlet in enumerate(outlets)
         ]
     per_plane = []
     for plane in range(group.planes):
         b.enter(f"{number}.{plane}", node.type)
-        values = _arguments(
+        values = arguments(
             b,
             node,
             streams,
-            lambda tokens, p=plane: _one_or_all([t[p if len(t) > 1 else 0] for t in tokens]),
+            lambda tokens, p=plane: one_or_all([t[p if len(t) > 1 else 0] for t in tokens]),
             lambda b, name, _: b.slot(name),
         )
-        result = _forward(b, node, values)
+        result = call_forward(b, node, values)
         results = result if isinstance(result, tuple) else (result,)
-        per_plane.append([_by_token(node, i, outlet) for i, outlet in enumerate(results)])
+        per_plane.append([by_token(node, i, outlet) for i, outlet in enumerate(results)])
     return [
         [b.value(value) for planes in zip(*outlet, strict=True) for value in planes]
         for outlet in zip(*per_plane, strict=True)
     ]
 
 
-def _one_or_all(tokens: list[Any]) -> Any:
+def one_or_all(tokens: list[Any]) -> Any:
     """What ``forward`` gets of an inlet: its token, or the list of them if a firing reads more."""
     return tokens[0] if len(tokens) == 1 else tokens
 
 
-def _by_token(node: Node, outlet: int, result: Any) -> list[Any]:
+def by_token(node: Node, outlet: int, result: Any) -> list[Any]:
     """What ``forward`` returned for an outlet, by token."""
     rate = _rate_out(node, outlet)
     tokens = [result] if rate == 1 else list(result)
@@ -224,7 +225,7 @@ def _by_token(node: Node, outlet: int, result: Any) -> list[Any]:
     return tokens
 
 
-def _forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
+def call_forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
     """What the node's ``forward`` returns; an error says which node it was."""
     try:
         result = _without_data(node.type).forward(b, *arguments)
@@ -307,13 +308,13 @@ def _without_data(kind: NodeType) -> NodeType:
     return seen
 
 
-def _constant_list(b: Trace, name: str, source: Any) -> list[Value]:
+def constant_list(b: Trace, name: str, source: Any) -> list[Value]:
     value = source.value if isinstance(source, Param) else source
     count = value.shape[1] if np.ndim(value) == 2 else 1
     return [b.slot(f"{name}.{channel}") for channel in range(count)]
 
 
-def _arguments(
+def arguments(
     b: Trace, node: Node, streams: list[list[list[Value]]], pick: Any, constant: Any
 ) -> list[Any]:
     """What ``forward`` gets for each inlet: a value, a list, or None."""

@@ -81,6 +81,11 @@ class IPLS(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "stages", tuple(self.stages))
 
+    @property
+    def width(self) -> int:
+        """Lanes of its widest cohort."""
+        return max(cohort.width for _, stage, _ in self.walk() for cohort in stage.cohorts)
+
     def to_json(self) -> str:
         """The schedule as text, as ``docs/ipls.md`` describes it."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()

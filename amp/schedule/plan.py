@@ -60,11 +60,13 @@ def plan(graph: Graph, block: int = 256, width: int = 8) -> IPLS:
             where=str(router),
             fix="compile the graph without a schedule",
         )
-    planner = _Planner(frozen, paces(frozen), int(width))
+    planner = Planner(frozen, paces(frozen), int(width))
     return IPLS(int(block), planner.items(None, int(block)), frozen.fingerprint)
 
 
-class _Planner:
+class Planner:
+    """Puts nodes of a settled graph into stages."""
+
     def __init__(self, graph: Frozen, pace: Paces, width: int) -> None:
         self.graph, self.width = graph, width
         self.cover = pace.cover()
@@ -122,14 +124,16 @@ class _Planner:
         )
 
 
-def _go_forward(edges: list[tuple[int, int]]) -> bool:
-    """Sources have the lower index, as it is whenever no feedback stream is used."""
-    return all(source < consumer for source, consumer in edges)
+def _go_one_way(edges: list[tuple[int, int]]) -> bool:
+    """Sources have the lower index, as it is whenever no feedback stream is used; or all the higher one,
+    as in the adjoint of such a graph."""
+    up = {source < consumer for source, consumer in edges}
+    return len(up) < 2 and all(source != consumer for source, consumer in edges)
 
 
 def _cycles(edges: list[tuple[int, int]]) -> list[list[int]]:
     """Strongly connected components that are cycles, each sorted."""
-    if _go_forward(edges):
+    if _go_one_way(edges):
         return []
     import networkx as nx  # only graphs with feedback pay for it
 
@@ -147,8 +151,9 @@ def _levels(
 ) -> NDArray[np.int64]:
     """Longest path to each member, a cycle counting as one node."""
     level = dict.fromkeys(members.tolist(), 0)
-    if not unit and _go_forward(edges):
-        for source, consumer in edges:  # by consumer, and sources come first
+    if not unit and _go_one_way(edges):
+        down = bool(edges) and edges[0][0] > edges[0][1]
+        for source, consumer in reversed(edges) if down else edges:  # sources come first
             level[consumer] = max(level[consumer], level[source] + 1)
         return np.fromiter(level.values(), np.int64, len(level))
     waiting: dict[int, int] = defaultdict(int)

@@ -1,0 +1,354 @@
+"""The tape: a run that can be gone back over, for cotangents.
+
+While a program is recorded it runs as always; before every block is put aside what the block needs to be put
+back: states, and of rings and delay lines the tokens that its own will push out. Going back, a twin of the
+program, which computes no more than what the adjoint needs of it, is put back and runs the block again, and
+then the adjoint runs it backwards. So the memory is that of one block and of all blocks' states (Griewank &
+Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapter 12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from amp.jit.adjoint_nodes import GRADIENT, wanted_params
+from amp.jit.counts import FIRED, Counts
+from amp.jit.ipls_runner import IplsRunner, Steps
+from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
+from amp.jit.snapshot import Row, find_places, find_seats, find_states, row_of
+from amp.result import Gradients, StateCotangents
+from amp.schedule import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from amp.frozen import Frozen
+    from amp.jit.adjoint import Backward
+    from amp.jit.bind import Bound, BoundCall
+    from amp.jit.runtime import Threads
+    from amp.jit.snapshot import Places
+    from amp.schedule import Paces
+
+    Array = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Signals = Mapping[str, Array]
+
+LANES, HELD, MOST = 6, 7, 8
+"""Columns of the rows that say what is put aside, see ``amp/archetypes_cpp/tape.hpp``."""
+
+
+class Runs(Protocol):
+    """An engine, see `amp.instance.Runner`."""
+
+    def run(self, frames: int) -> int | None: ...
+
+
+class Tape:
+    """A recorded run of a program, and its adjoint.
+
+    Parameters
+    ----------
+    graph, pace
+        The graph, and when its nodes fire.
+    back
+        Its twin and its adjoint.
+    bound, first
+        Both in memory, and how many of the calls and of the steps are the twin's.
+    frames
+        Frames of a block.
+    """
+
+    def __init__(
+        self,
+        graph: Frozen,
+        pace: Paces,
+        back: Backward,
+        bound: Bound,
+        first: tuple[int, int],
+        *,
+        frames: int,
+        pool: Threads | None,
+    ) -> None:
+        self.graph, self.pace, self.back, self.bound, self.frames = graph, pace, back, bound, frames
+        calls, steps = first
+        self._twin = _Side(bound, bound.calls[:calls])
+        self._adjoint = _Side(bound, bound.calls[calls:])
+        listed = bound.lowered.steps
+        self._lists = [Steps(bound, some, pool) for some in (listed[:steps], listed[steps:])]
+        self._steps = np.array([_native(s, frames) for s in self._lists])
+        self._places = find_places(self._twin, graph)
+        self._states = find_states(self._adjoint)
+        self._arrivals = self._find_arrivals()
+        self._ports = {(p.side, p.node.index): p for p in bound.border_ports()}
+        self._functions = load_tape()
+        self._volatile = self._find_volatile()
+        self._known_places: Places | None = None
+        self._slots = [
+            (node.index, slot, param, entry)
+            for node in graph.nodes
+            for slot, (param, entry) in wanted_params(node).items()
+        ]
+        self._inputs: Signals = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.begin = self.end = 0
+
+    # ---- forward
+
+    def start(
+        self, theirs: Bound, places: Places, runner: Runs, params: Signals, inputs: Signals
+    ) -> None:
+        """Record what follows: ``runner`` moves a program whose state has ``places`` in ``theirs`` and
+        whose ``inputs``, which are kept, are in place."""
+        changed = {n: v for n, v in params.items() if not _is_same(self.bound.params.get(n), v)}
+        self.bound.params.update(changed)
+        for call in self.bound.calls if changed else ():
+            self.bound.fill_params(call)
+        self._keep(theirs, places)
+        self._theirs, self._runner, self._inputs = theirs, runner, inputs
+        self.begin = self.end = int(theirs.clock[0])
+        self._pieces: list[tuple[Ints, Array]] = []
+
+    def run(self, frames: int) -> None:
+        """Have the program run ``frames`` frames."""
+        runner, count = self._runner, -(-frames // self.frames)
+        store = np.empty(count * self._words(MOST) + 1)
+        where = np.array(
+            [self.end, self.frames, count, frames - (count - 1) * self.frames], np.int64
+        )
+        self._pieces.append((where, store))
+        if isinstance(runner, IplsRunner):
+            own = np.array(_native(runner.steps, runner.block))
+            self._record(own, where, store)
+            self._theirs.clock[0] += frames
+        else:
+            size = len(store) // count
+            for number, at in enumerate(range(0, frames, self.frames)):
+                some = min(self.frames, frames - at)
+                one = np.array([self.end + at, self.frames, 1, some], np.int64)
+                self._record(np.zeros(STEPS_WORDS, np.int64), one, store[number * size :])
+                runner.run(some)
+        self.end += frames
+
+    def finish(self) -> None:
+        """The run is over."""
+        self._last = np.empty(self._words(HELD) + 1)
+        self._functions.border(*self._kept(), self._last.ctypes.data, self.end, 0)
+
+    def _record(self, steps: Ints, where: Ints, store: Array) -> None:
+        self._functions.record(
+            steps.ctypes.data, *self._kept(), store.ctypes.data, where.ctypes.data
+        )
+
+    def _words(self, column: int) -> int:
+        return int((self._keeps[:, LANES] * self._keeps[:, column]).sum())
+
+    def _kept(self) -> tuple[int, int]:
+        return self._keeps.ctypes.data, len(self._keeps)
+
+    def _keep(self, theirs: Bound, places: Places) -> None:
+        """Find what the twin has to be given, and where the program has it."""
+        if self._known_places is places:
+            return
+        self._known_places = places
+        self._lanes: list[Ints] = []  # native code reads them
+        rows = []
+        if self._places.states:  # all of them as one row
+            pairs = [(places.states[key], row) for key, row in self._places.states.items()]
+            sides = (
+                Row(np.concatenate([row.first.ravel() for row in s]))
+                for s in zip(*pairs, strict=True)
+            )
+            rows.append(self._row(theirs, (next(sides), next(sides)), 1, Pace(1, 1, 0), 1))
+        for key, line in self._places.lines.items():
+            pair = (places.lines[key].row, line.row)
+            rows.append(self._row(theirs, pair, line.length, self.pace[line.node], 1))
+        held = self._held()
+        fullest: dict[int, tuple[int, int, tuple[str, int]]] = {}
+        for edge, row in self._places.edges.items():  # readers of one ring share its row
+            number = int(self.graph.first[self.graph.numbers[edge[0]]]) + edge[1]
+            if held[number] > fullest.get(id(row), (0,))[0]:
+                fullest[id(row)] = int(held[number]), number, edge
+        for count, number, edge in fullest.values():
+            pace, each = self.pace[int(self.graph.source[number])], int(self.graph.produced[number])
+            pair = (places.edges[edge], self._places.edges[edge])
+            rows.append(self._row(theirs, pair, count, pace, each))
+        self._keeps = np.array(rows, np.int64).reshape(-1, KEEP_WORDS)
+
+    def _row(
+        self, theirs: Bound, rows: tuple[Row, Row], held: int, pace: Pace, each: int
+    ) -> list[int]:
+        words: list[int] = []
+        for row, bound in zip(rows, (theirs, self.bound), strict=True):
+            lanes = bound.address(0) + 8 * np.ascontiguousarray(row.first.ravel())
+            self._lanes.append(lanes)
+            words += [lanes.ctypes.data, 8 * row.step, row.mask]
+        most = min(held, pace.most(self.frames) * each)
+        return [*words, rows[0].first.size, held, most, *pace, each]
+
+    def _held(self) -> Ints:
+        """Most tokens, by edge, that are there between blocks."""
+        graph, pace = self.graph, self.pace
+        if graph.multirate:
+            return pace.held(1)
+        apart = graph.tokens + pace.offset[graph.consumer] - pace.offset[graph.source]
+        between: Ints = np.maximum(apart, 0) + graph.history
+        return between
+
+    # ---- back
+
+    def go_back(self, cotangents: Signals, later: StateCotangents | None) -> Gradients:
+        """Cotangents of inputs, params, and what was there when the run began.
+
+        ``cotangents`` are those of the outputs, ``later`` that of what was there when it ended.
+        """
+        for at, size in self._volatile:
+            self.bound.arena.view(at, (size // 8,))[:] = 0.0
+        if later is not None:
+            self._write_state(later)
+        for name, node in self.back.outputs.items():
+            self._ports["input", node.index].point(cotangents[name], self.begin)
+        gradients: dict[str, Array] = {}
+        for name, array in self._inputs.items():
+            gradients[name] = np.zeros(array.shape)
+            if name in self.back.inputs:
+                port = self._ports["output", self.back.inputs[name].index]
+                port.point(gradients[name], self.begin)
+        for node in self.graph.nodes:
+            if node.type.border == "input" and ("input", node.index) in self._ports:
+                self._ports["input", node.index].point(self._inputs[node.name], self.begin)
+        self._functions.border(*self._kept(), self._last.ctypes.data, self.end, 1)
+        twin, adjoint = (row.ctypes.data for row in self._steps)
+        for where, store in reversed(self._pieces):
+            self._functions.backward(
+                twin, adjoint, *self._kept(), store.ctypes.data, where.ctypes.data
+            )
+        return Gradients(gradients, self._params(), self._read_state())
+
+    def _write_state(self, later: StateCotangents) -> None:
+        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
+        for words, (into, node, name) in self._find_state(self.end):
+            known: Any = getattr(later, into)
+            values = known.get((node, name)) if into == "edges" else known.get(node, {}).get(name)
+            if values is not None:
+                memory[words] = values
+
+    def _read_state(self) -> StateCotangents:
+        """As it is now, put into words when somebody asks."""
+        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
+        places = [*self._find_state(self.begin)]
+        words = np.concatenate([np.zeros(0, np.int64), *(w.ravel() for w, _ in places)])
+        values = np.split(memory[words], np.cumsum([w.size for w, _ in places])[:-1])
+
+        def tell() -> tuple[Any, Any, Any]:
+            nodes: dict[str, dict[str, Array]] = {}
+            lines: dict[str, dict[str, Array]] = {}
+            edges: dict[tuple[str, int], Array] = {}
+            for (at, (what, name, key)), some in zip(places, values, strict=True):
+                if what == "edges":
+                    edges[name, key] = some.reshape(at.shape)
+                else:
+                    into = {"nodes": nodes, "lines": lines}[what]
+                    into.setdefault(name, {})[key] = some.reshape(at.shape)
+            return nodes, lines, edges
+
+        return StateCotangents(tell)
+
+    def _find_state(self, clock: int) -> Iterator[tuple[Ints, tuple[str, str, Any]]]:
+        """Words of the cotangents of what is there at ``clock``, and what it is."""
+        owners = {a.name: self.graph.nodes[index] for index, a in self.back.adjoints.items()}
+        counts = Counts.at_pace(self.graph, self.pace, clock)
+        for (adjoint, name), row in self._states.states.items():
+            if adjoint in owners and not name.startswith(GRADIENT):
+                yield row.first, ("nodes", owners[adjoint].name, name)
+        for (adjoint, name), line in self._states.lines.items():
+            if adjoint in owners:
+                node = owners[adjoint]
+                fired = int(counts.rows[node.index, FIRED])
+                yield line.row.words(fired - line.length, fired), ("lines", node.name, name)
+        written, held = counts.tokens()
+        for (index, at), row in self._arrivals.items():
+            number = int(self.graph.first[index]) + at
+            tokens = int(held[number] - self.graph.history[number])
+            if tokens:
+                end = int(written[number] + self.graph.tokens[number])
+                yield row.words(end - tokens, end), ("edges", self.graph.nodes[index].name, at)
+
+    def _find_arrivals(self) -> dict[tuple[int, int], Row]:
+        """Where cotangents of an edge's tokens lie, if not in registers."""
+        rings = {
+            (edge.source, edge.outlet): self.bound.rings[ring]
+            for call in self._adjoint.calls
+            for _, _, edge, ring in call.call.edges()
+        }
+        seats = find_seats(self._adjoint)
+        return {
+            key: row_of(rings[adjoint.index, outlet], *seats[adjoint.index], self.bound.batch)
+            for key, (adjoint, outlet) in self.back.arrivals.items()
+            if (adjoint.index, outlet) in rings
+        }
+
+    def _params(self) -> dict[str, Array]:
+        """Cotangents of the params, of their own shapes: sums over what they were broadcast to."""
+        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
+        sums: dict[str, Array] = {}
+        for node, slot, param, entry in self._slots:
+            total = sums.setdefault(param.name, np.zeros(param.value.shape))
+            adjoint = self.back.adjoints.get(node)
+            if adjoint is None:
+                continue
+            if row := self._states.states.get((adjoint.name, GRADIENT + slot)):
+                _add(total, memory[row.first], entry)
+            starts = self.back.starts.get(node, {}).get(slot, ())
+            for state in starts if not self.begin else ():  # which started with it
+                _add(total, memory[self._states.states[adjoint.name, state].first], entry)
+        return sums
+
+    def _find_volatile(self) -> list[tuple[int, int]]:
+        """Memory of the adjoint that a pass begins with zeros in."""
+        out = []
+        rings = {
+            out.ring for call in self._adjoint.calls for out in call.call.outs if out.ring >= 0
+        }
+        for number in rings:
+            ring = self.bound.rings[number]
+            out.append((ring.at, ring.bytes))
+        for call in self._adjoint.calls:
+            size = 8 * call.call.tiles * call.call.width * len(call.call.code.kernel.states)
+            out.append((call.state_at, size))
+            for at, stride in zip(call.line_at, call.line_strides, strict=True):
+                out.append((at, call.call.tiles * stride))
+        return out
+
+
+class _Side:
+    """Some of the calls of a program, as `find_places` takes a program."""
+
+    def __init__(self, bound: Bound, calls: list[BoundCall]) -> None:
+        self.calls, self.rings, self.batch = calls, bound.rings, bound.batch
+
+
+def _native(steps: Steps, block: int) -> list[int]:
+    """Steps as ``amp/archetypes_cpp/tape.hpp`` has them."""
+    return [steps.address, steps.rows.ctypes.data, len(steps.rows), block]
+
+
+def _is_same(mine: Array | None, theirs: Array) -> bool:
+    return mine is not None and mine.tobytes() == theirs.tobytes()
+
+
+def _add(total: Array, lanes: Array, entry: Any) -> None:
+    """Add what a param's (batch, channel) lanes, or those of one entry of it, come to."""
+    if entry is None:
+        axes = tuple(i for i in (0, 1) if total.ndim == 2 and total.shape[i] == 1)
+        total += lanes.sum(axes, keepdims=True) if total.ndim == 2 else lanes.sum()
+    elif isinstance(entry, int):
+        if total.ndim == 2:
+            total[:, entry : entry + 1] += lanes if len(total) > 1 else lanes.sum(0, keepdims=True)
+        else:
+            total += lanes.sum()
+    else:
+        total[entry] += lanes.sum()
