@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from amp.constants import is_whole
-from amp.errors import ArchetypeUnavailable, BadGraph, BadValue
+from amp.errors import ArchetypeUnavailable, BadGraph, BadValue, NotDifferentiable
 from amp.graph import Graph
 from amp.schedule import IPLS, check_schedule, paces, settle
 
@@ -237,6 +237,13 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     from amp.schedule.plan import Planner
     from amp.tape import Tape
 
+    if options.on_nonfinite == "reset":
+        raise NotDifferentiable(
+            "a lane that begins again has no derivative",
+            got='on_nonfinite="reset"',
+            fix='compile with "propagate" or "raise" to go back over a run',
+        )
+
     # adjoint: the graph turned round, beside a twin that writes down what it needs
     back = differentiate(frozen, pace)
     frames = TAPE_FRAMES if ipls is None else max(TAPE_FRAMES, ipls.block)
@@ -256,7 +263,12 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
 
     # lower, passes, emit and engine: as for any graph
     lowered = lower(
-        clustering, items, frames=frames, batch=frozen.batch, sample_rate=frozen.sample_rate
+        clustering,
+        items,
+        frames=frames,
+        batch=frozen.batch,
+        sample_rate=frozen.sample_rate,
+        guard="propagate",
     )
     run_passes(lowered, options.watch)
     natives = [generate(call) for call in lowered.calls]

@@ -337,7 +337,9 @@ class Program:
         now.write_to(results, begin)
         now.record_in(probes, begin)
         if record:
-            now.start_tape({name: np.array(a) for name, a in arrays.items()})  # callers reuse theirs
+            now.start_tape(
+                {name: np.array(a) for name, a in arrays.items()}
+            )  # callers reuse theirs
         costs = now.runner.costs() if self._timer else 0
         return self._finish(end, result, tell, every or memory_every, costs)
 

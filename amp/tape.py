@@ -83,7 +83,7 @@ class Tape:
         self._places = find_places(self._twin, graph)
         self._states = find_states(self._adjoint)
         self._arrivals = self._find_arrivals()
-        self._ports = {(p.side, p.node.index): p for p in bound.border_ports()}
+        self._ports = {(p.node.type.border, p.node.index): p for p in bound.border_ports()}
         self._functions = load_tape()
         self._volatile = self._find_volatile()
         self._known_places: Places | None = None
