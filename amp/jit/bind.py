@@ -377,6 +377,7 @@ class Bound:
         group = bound.call.groups[number]
         table = bound.table(at, group.planes)
         lanes = self.batch * group.parts
+        table[..., w.ENTRY_MASK] = -1
         ports = []
         for slot, node in enumerate(group.members):
             entries = table[:, slot * lanes : (slot + 1) * lanes]
