@@ -404,6 +404,13 @@ class BorderPort:
         batch, part = np.divmod(row, parts)
         self._rows = (batch * parts + part) * planes + np.arange(planes)[:, None]
 
+    def cells(self, rows: int) -> NDArray[np.int64]:
+        """Address of each entry, and which of the ``rows`` of an array it is pointed at."""
+        (planes, lanes), strides = self._rows.shape, self._entries.strides
+        at = np.arange(planes)[:, None] * strides[0] + np.arange(lanes) * strides[1]
+        at += self._entries.ctypes.data
+        return np.stack([at, np.minimum(self._rows, rows - 1)], axis=-1).reshape(-1, 2)
+
     def point(self, array: NDArray[np.float64], clock: int) -> None:
         """Use C-contiguous ``array`` (batch, channel, frame), whose first frame is at ``clock``."""
         batch, channels, frames = array.shape

@@ -58,6 +58,15 @@ class IplsRunner:
         steps, clock = self._steps.ctypes.data, self._bound.clock.ctypes.data
         self._run(steps, len(self._steps), self._block, clock, frames)
 
+    def target(self) -> dict[str, int]:
+        """See `amp.instance.Runner`."""
+        return {
+            "driver": self._code.address,
+            "steps": self._steps.ctypes.data,
+            "step_count": len(self._steps),
+            "block": self._block,
+        }
+
     def grow(self, edge: int) -> None:
         """See `amp.instance.Runner`: it is never asked."""
         raise AssertionError(edge)

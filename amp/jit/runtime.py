@@ -12,7 +12,9 @@ from amp.jit import kpn
 from amp.jit.archetypes import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
 
 _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
@@ -75,8 +77,8 @@ def load_pool() -> Pool:
     >>> list(seen)
     [0, 1, 4, 9]
     """
-    library = _library()
-    create, destroy, run = library.amp_pool_create, library.amp_pool_destroy, library.amp_pool_run
+    found = load_library()
+    create, destroy, run = found.amp_pool_create, found.amp_pool_destroy, found.amp_pool_run
     create.argtypes, create.restype = [ctypes.c_int64], ctypes.c_void_p
     destroy.argtypes, destroy.restype = [ctypes.c_void_p], None
     # A bare pointer, so that a Python task and the address of generated code both fit.
@@ -94,11 +96,20 @@ def load_scheduler() -> Callable[[int, int, int], int]:
     ArchetypeUnavailable
         When the library is not installed, or was built from other sources.
     """
-    library = _library()
-    sizes, run = library.amp_kpn_sizes, library.amp_kpn_run
+    found = load_library()
+    run = found.amp_kpn_run
+    check_tables(found.amp_kpn_sizes, kpn.TABLES)
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    run.restype = ctypes.c_int64
+    scheduler: Callable[[int, int, int], int] = run
+    return scheduler
+
+
+def check_tables(sizes: Any, tables: Sequence[np.dtype[Any]]) -> None:
+    """Raise unless the library has rows of the same ``sizes`` as ``tables``."""
     sizes.argtypes, sizes.restype = [ctypes.c_int64], ctypes.c_int64
-    expected = [table.itemsize for table in kpn.TABLES]
-    built = [int(sizes(i)) for i in range(len(kpn.TABLES))]
+    expected = [table.itemsize for table in tables]
+    built = [int(sizes(i)) for i in range(len(tables))]
     if built != expected:
         raise ArchetypeUnavailable(
             "the runtime was built from this package's sources",
@@ -106,12 +117,9 @@ def load_scheduler() -> Callable[[int, int, int], int]:
             got=f"{built}",
             fix="install amp again",
         )
-    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-    run.restype = ctypes.c_int64
-    scheduler: Callable[[int, int, int], int] = run
-    return scheduler
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
+    """The runtime library, whose functions still lack their types."""
     return ctypes.CDLL(str(installed("lib/libamp_runtime.so")))
