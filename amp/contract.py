@@ -194,11 +194,11 @@ def _check_declaration(cls: type[NodeType]) -> None:
         )
     ports = [inlet.name for inlet in cls.inlets]
     for some in ([*ports, *cls.attrs], cls.outlets):
-        if wrong := [word for word in some if not is_word(word) or list(some).count(word) > 1]:
+        if bad := [word for word in some if not is_word(word) or list(some).count(word) > 1]:
             raise BadNode(
                 f"inlets and attributes of {name}, and its outlets, have names of their own, as in "
                 "Python",
-                got=repr(wrong[0]),
+                got=repr(bad[0]),
             )
     members = {word for word in dir(NodeType) if word not in _PLAIN} | {"key", "given"}
     if taken := sorted(members & cls.attrs.keys()):

@@ -1,4 +1,4 @@
-"""Kernels compiled by numba, and node types of the same arithmetic: for tests of `nodes.Native`."""
+"""Kernels compiled by numba, and node types of the same arithmetic: for tests of `Native`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 
-from amp import nodes
 from amp.contract import Inlet, NodeType, Trace
+from amp.nodes.native import Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amp.ir import Value
 
-SIGNATURE = nodes.Native.signature
+SIGNATURE = Native.signature
 LEAK_PORTS = (Inlet("input"), Inlet("decay", default=0.5, low=-1.0, high=1.0))
 
 
@@ -88,9 +88,9 @@ class SpreadTwin(NodeType):
 
 
 NATIVE: dict[str, Callable[[], Any]] = {
-    "leak": lambda: nodes.Native(leak, state={"y": 0.0}, inlets=LEAK_PORTS),
-    "cross": lambda: nodes.Native(cross, inlets=(Inlet("a"), Inlet("b")), outlets=("u", "v")),
-    "spread": lambda: nodes.Native(spread, state={"total": 0.0}, channels="all"),
+    "leak": lambda: Native(leak, state={"y": 0.0}, inlets=LEAK_PORTS),
+    "cross": lambda: Native(cross, inlets=(Inlet("a"), Inlet("b")), outlets=("u", "v")),
+    "spread": lambda: Native(spread, state={"total": 0.0}, channels="all"),
 }
 """What makes a node of each kernel."""
 TWINS: dict[str, Callable[[], Any]] = {"leak": LeakTwin, "cross": CrossTwin, "spread": SpreadTwin}

@@ -117,7 +117,8 @@ class Native(NodeType):
         declared = [values.get(n, Native.attrs[n]) for n in ("inlets", "outlets", "channels")]
         if not isinstance(declared[0], tuple) or not isinstance(declared[1], tuple):
             raise BadNode("Native.inlets and Native.outlets are tuples", got=repr(declared[:2]))
-        made: Self = object.__new__(_declared(*declared))
+        kind: Any = _declared(*declared)
+        made: Self = object.__new__(kind)
         return made
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -4,14 +4,17 @@ schedule, split and engine, from snapshots too."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bits import Array, assert_same_runs
 from hypothesis import given
 from hypothesis import strategies as st
+from native_calls import native_run
 from native_kernels import NATIVE, TWINS
 from random_schedules import examples, run_split, schedules, splits
+from strategies import Case, cases
 
 import amp
 from amp import nodes
@@ -143,3 +146,25 @@ def test_snapshots_clones_and_swaps_keep_a_kernels_state(plan: Plan, data: st.Da
         end = program.run(rest)
         joined = {name: np.concatenate([begin[name], end[name]], axis=2) for name in want}
         assert_same_runs(joined, want)
+
+
+@examples(0.2)
+@given(cases(), st.data())
+def test_native_calls_give_the_bits_of_runs(case: Case, data: st.DataObject) -> None:
+    """Any graph, schedule and split; each piece run by one side or the other."""
+    inputs = case.arrays(FRAMES)
+    want = amp.compile(case.graph).run(inputs)
+    threads = data.draw(st.sampled_from((1, 1, 2)))
+    program = amp.compile(
+        case.graph, data.draw(st.one_of(st.none(), schedules(case.graph))), threads=threads
+    )
+    pieces = data.draw(splits(FRAMES))
+    joined: dict[str, list[Array]] = {name: [] for name in want}
+    for first, end in pairwise(np.cumsum([0, *pieces]).tolist()):
+        piece = {name: array[..., first:end] for name, array in inputs.items()}
+        native = data.draw(st.booleans())
+        result = native_run(program, piece, end - first) if native else program.run(piece)
+        for name, parts in joined.items():
+            parts.append(result[name])
+    assert program.clock == FRAMES
+    assert_same_runs({name: np.concatenate(p, axis=2) for name, p in joined.items()}, want)

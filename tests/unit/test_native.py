@@ -19,11 +19,14 @@ import amp
 from amp import nodes
 from amp.errors import BadFile, BadIR, BadNode, BadValue, PortMismatch
 from amp.ir import parse_kernel, print_kernel, verify
+from amp.nodes.native import Native
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bits import Array
+
+    from amp.program import Program
 
 
 @numba.cfunc(SIGNATURE)
@@ -68,7 +71,7 @@ def ramp(*shape: int) -> Array:
     return np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape)
 
 
-def engines(graph: amp.Graph) -> list[amp.Program]:
+def engines(graph: amp.Graph) -> list[Program]:
     return [amp.compile(graph), amp.compile(graph, amp.plan(graph, 16))]
 
 
@@ -77,7 +80,7 @@ def test_kernels_of_one_form_share_machine_code_and_not_each_other() -> None:
     g = amp.Graph()
     x = g.input("x")
     for name, kernel in (("two", double), ("three", triple)):
-        g.output(name, g.add(nodes.Native(kernel), x))
+        g.output(name, g.add(Native(kernel), x))
     for program in engines(g):
         result = program.run({"x": ramp(1, 1, 40)})
         assert_same_bits(result["two"], 2.0 * ramp(1, 1, 40))
@@ -130,7 +133,8 @@ def test_a_constant_inlet_is_held_in_every_frame_of_its_lane() -> None:
     g.output("out", g.add(NATIVE["leak"](), g.input("x", 2), decay=decay))
     for program in engines(g):
         got = program.run({"x": np.ones((2, 2, 3))})["out"]
-        assert_same_bits(got, [[[1, 1, 1], [1, 1.5, 1.75]], [[1, 0.5, 0.75], [1, 2, 3]]])
+        want = np.array([[[1, 1, 1], [1, 1.5, 1.75]], [[1, 0.5, 0.75], [1, 2, 3]]])
+        assert_same_bits(got, want)
         program.set("decay", 0.0)
         assert_same_bits(program.run({"x": np.ones((2, 2, 20))})["out"], np.ones((2, 2, 20)))
         with pytest.raises(BadValue, match=r"lies in \[-1, 1\]"):
@@ -139,7 +143,7 @@ def test_a_constant_inlet_is_held_in_every_frame_of_its_lane() -> None:
 
 def test_a_kernel_that_sees_all_channels_is_told_how_many() -> None:
     ports = (amp.Inlet("input"), amp.Inlet("gain", default=1.0))
-    node = nodes.Native(mean, inlets=ports, channels="all", channel_count=2)
+    node = Native(mean, inlets=ports, channels="all", channel_count=2)
     x = ramp(2, 3, 50)
     for gain, width in ((2.0, 1), (np.array([[1.0, 2.0, 3.0]]), 3), (None, 1)):
         g = amp.Graph(batch=2)
@@ -155,11 +159,11 @@ def test_a_kernel_that_sees_all_channels_is_told_how_many() -> None:
 
 def test_a_source_counts_its_frames_at_its_own_rate() -> None:
     g = amp.Graph(sample_rate=8000)
-    source = nodes.Native(count, state={"n": 10.0}, inlets=(), outlets=("count", "rate"))
+    source = Native(count, state={"n": 10.0}, inlets=(), outlets=("count", "rate"))
     now, rate = g.add(source)
     g.output("now", now)
     g.output("rate", rate)
-    slow = nodes.Native(count, state={"n": 0.0}, inlets=(amp.Inlet("x"),), outlets=("n", "r"))
+    slow = Native(count, state={"n": 0.0}, inlets=(amp.Inlet("x"),), outlets=("n", "r"))
     g.output("slow", g.add(nodes.Hold(4), g.add(slow, g.add(nodes.Downsample(4), now))[1]))
     for program in engines(g):
         result = program.run(frames=70)
@@ -176,7 +180,7 @@ def test_a_swap_to_another_kernel_keeps_the_state_of_the_same_name() -> None:
 
     def graph(kernel: Any, state: str) -> amp.Graph:
         g = amp.Graph()
-        node = nodes.Native(kernel, state={state: 0.0}, inlets=LEAK_PORTS)
+        node = Native(kernel, state={state: 0.0}, inlets=LEAK_PORTS)
         g.output("out", g.add(node, g.input("x"), decay=1.0, name="own"))
         return g
 
@@ -208,7 +212,7 @@ def test_a_kernel_no_one_hears_still_keeps_its_state() -> None:
 
 def test_a_file_holds_no_code() -> None:
     g = amp.Graph()
-    g.output("out", g.add(nodes.Native(double), g.input("x")))
+    g.output("out", g.add(Native(double), g.input("x")))
     with pytest.raises(BadFile, match="a file holds no code") as caught:
         amp.graph_to_json(g)
     assert "node 'native.0' (Native" in str(caught.value)
@@ -229,18 +233,18 @@ def test_what_is_no_kernel_is_refused_with_what_to_write() -> None:
         return x
 
     with pytest.raises(BadNode, match=r"@numba\.cfunc\(nodes\.Native\.signature\)"):
-        nodes.Native(compiled)
+        Native(compiled)
     with pytest.raises(BadNode) as caught:
-        nodes.Native(other)
+        Native(other)
     assert "expected: (float64**, float64**, int64*, float64*, int64, float64)" in str(caught.value)
     assert "got: (float64,) -> float64" in str(caught.value)
     with pytest.raises(BadNode, match=r"Native\.adjoint_signature"):
-        nodes.Native(double, adjoint=double)
+        Native(double, adjoint=double)
     with pytest.raises(BadNode, match="as in Python"):
-        nodes.Native(double, state={"two words": 0.0})
+        Native(double, state={"two words": 0.0})
     g = amp.Graph()
     with pytest.raises(PortMismatch, match="inlet 'input' is mandatory"):
-        g.add(nodes.Native(double))
+        g.add(Native(double))
 
 
 def test_the_text_of_its_ir_is_read_back_and_verified() -> None:
@@ -266,7 +270,7 @@ def test_the_text_of_its_ir_is_read_back_and_verified() -> None:
                 verify(parse_kernel(broken))
 
 
-@numba.cfunc(nodes.Native.adjoint_signature)
+@numba.cfunc(Native.adjoint_signature)
 def leak_adjoint(  # type: ignore[no-untyped-def]
     inputs, output_cotangents, input_cotangents, channels, state, state_cotangent, frames, rate
 ):
@@ -298,7 +302,7 @@ def pointers(*arrays: Array) -> Any:
 
 def test_the_adjoints_signature_is_enough_for_an_adjoint() -> None:
     """Block by block, last one first: inlets, and the state at the start, by central differences."""
-    node = nodes.Native(leak, leak_adjoint, state={"y": 0.0}, inlets=LEAK_PORTS)
+    node = Native(leak, leak_adjoint, state={"y": 0.0}, inlets=LEAK_PORTS)
     assert node.adjoint is leak_adjoint
     rng = np.random.default_rng(3)
     frames, cuts = 30, [0, 11, 12, 30]
