@@ -115,9 +115,13 @@ class Native(NodeType):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         values = dict(zip(Native.attrs, args, strict=False)) | kwargs
         declared = [values.get(n, Native.attrs[n]) for n in ("inlets", "outlets", "channels")]
-        if not isinstance(declared[0], tuple) or not isinstance(declared[1], tuple):
-            raise BadNode("Native.inlets and Native.outlets are tuples", got=repr(declared[:2]))
-        kind: Any = _declared(*declared)
+        try:
+            kind: Any = _declared(*declared)
+        except TypeError:
+            raise BadNode(
+                "Native.inlets and Native.outlets are tuples, and Native.channels is a word",
+                got=repr(declared),
+            ) from None
         made: Self = object.__new__(kind)
         return made
 
@@ -142,6 +146,8 @@ class Native(NodeType):
                 got="one that is variadic or optional",
                 fix="give it a default",
             )
+        if taken := [i.name for i in self.inlets if hasattr(Native, i.name) or i.name == "lane"]:
+            raise BadNode("an inlet of Native has a name of its own", got=repr(taken[0]))
         if not self.outlets:
             raise BadNode("Native has at least one outlet", got="none")
         if self.channel_count is not None:
@@ -237,6 +243,7 @@ class Native(NodeType):
         yield {"kernel": kernel, "inlets": (Inlet("x", variadic=True),)}, "a stream or a number"
         yield {"kernel": kernel, "inlets": ("x",)}, "tuple of amp.Inlet"
         yield {"kernel": kernel, "inlets": [Inlet("x")]}, "are tuples"
+        yield {"kernel": kernel, "inlets": (Inlet("address"),)}, "a name of its own"
         yield {"kernel": kernel, "outlets": ()}, "at least one outlet"
         yield {"kernel": kernel, "outlets": ("a", "a")}, "names of their own"
         yield {"kernel": kernel, "channels": "some"}, "'each' or 'all'"

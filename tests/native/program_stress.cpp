@@ -26,6 +26,7 @@ struct Shared {
 void work(void* steps, int64_t, int64_t, int64_t* clock, int64_t frames) {
   Shared& shared = *static_cast<Shared*>(steps);
   check(++shared.inside == 1, "two are inside");
+  std::this_thread::yield();  // for others to come meanwhile
   for (int64_t row = 0; row < 2; ++row) {
     const Entry &from = shared.in[row], &to = shared.out[row];
     for (int64_t k = *clock; k < *clock + frames; ++k) {
@@ -58,6 +59,10 @@ int main() {
   for (double value : y) check(value == 0.0, "silence before the first token");
 
   int64_t done = 0, swaps = 0;  // guarded by the program itself
+  std::atomic<int> here{0};
+  const auto begin = [&] {
+    for (++here; here < kThreads + 1;) std::this_thread::yield();
+  };
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
@@ -65,6 +70,7 @@ int main() {
       for (double& value : mine) value = t;
       const double* from[] = {mine};
       double* to[] = {made};
+      begin();
       for (int i = 0; i < kCalls; ++i) {
         if (i % 5 == t) {  // as Python does
           if (!amp_program_enter(&program)) continue;
@@ -78,6 +84,7 @@ int main() {
     });
   }
   threads.emplace_back([&] {
+    begin();
     for (int i = 0; i < kSwaps; ++i) {
       amp_program_wait(&program);
       check(++shared.inside == 1, "a swap is not alone");
