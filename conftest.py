@@ -15,7 +15,15 @@ pytest_collect_file = Sybil(
 
 # Helpers of tests: collecting them for doctests would import them, and define their node types, twice.
 collect_ignore = [
-    f"tests/{name}.py" for name in ("bits", "clocked", "random_schedules", "strategies")
+    f"tests/{name}.py"
+    for name in (
+        "bits",
+        "clocked",
+        "native_calls",
+        "native_kernels",
+        "random_schedules",
+        "strategies",
+    )
 ]
 
 # Compiling takes longer than hypothesis expects of one example. What machines check is the same each

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -169,7 +170,63 @@ def _data(value: Any, kind: type[NodeType], name: str) -> Any:
     return array
 
 
+def _check_declaration(cls: type[NodeType]) -> None:
+    """Refuse a class that declares what no node type can have."""
+    name = cls.__name__
+    for words in ("inlets", "outlets", "params"):
+        if not isinstance(getattr(cls, words), tuple):
+            raise BadNode(
+                f"{name}.{words} is a tuple",
+                got=repr(getattr(cls, words)),
+                fix=f"write {words} = (one,) with a comma",
+            )
+    if wrong := [inlet for inlet in cls.inlets if not isinstance(inlet, Inlet)]:
+        raise BadNode(
+            f"{name}.inlets is a tuple of amp.Inlet",
+            got=repr(wrong[0]),
+            fix=f"write amp.Inlet({wrong[0]!r})",
+        )
+    if unknown := set(cls.params) - cls.attrs.keys():
+        raise BadNode(
+            f"{name}.params names attributes of the class",
+            expected=", ".join(cls.attrs) or "an annotated attribute",
+            got=", ".join(sorted(unknown)),
+        )
+    ports = [inlet.name for inlet in cls.inlets]
+    for some in ([*ports, *cls.attrs], cls.outlets):
+        if bad := [word for word in some if not is_word(word) or list(some).count(word) > 1]:
+            raise BadNode(
+                f"inlets and attributes of {name}, and its outlets, have names of their own, as in "
+                "Python",
+                got=repr(bad[0]),
+            )
+    members = {word for word in dir(NodeType) if word not in _PLAIN} | {"key", "given"}
+    if taken := sorted(members & cls.attrs.keys()):
+        raise BadNode(
+            f"an attribute of {name} is not called like a member of every node type",
+            got=", ".join(taken),
+            fix="choose another name",
+        )
+    if cls.channels not in {"each", "all"}:
+        raise BadNode(f"{name}.channels is 'each' or 'all'", got=repr(cls.channels))
+    if not isinstance(cls.processing_delay, int) or cls.processing_delay < 0:
+        raise BadNode(
+            f"{name}.processing_delay is a whole number of frames", got=repr(cls.processing_delay)
+        )
+
+
+_PLAIN = {"inlets", "outlets", "channels"}
+"""Members that a type may leave to its instances."""
+
+
+def is_word(name: object) -> bool:
+    """Whether it is a name as in Python."""
+    return isinstance(name, str) and name.isidentifier() and not iskeyword(name)
+
+
 BUILT_IN = "amp.nodes."
+NATIVE = "native"
+"""Archetype of nodes whose kernel is a function of the user's."""
 REGISTRY: dict[str, type[NodeType]] = {}
 """Every node type by its class name."""
 
@@ -192,7 +249,8 @@ class NodeType:
     is_sum
         ``forward`` adds up its variadic inlet and does nothing else.
     archetype
-        Name of a prebuilt kernel that computes the same bits, planes of frames in and out.
+        Name of a prebuilt kernel that computes the same bits, planes of frames in and out; ``native``
+        is a function of the user's, and there is no ``forward`` then.
     router
         Name of the native process that moves its tokens, for the node types whose rates depend on
         data; they have no ``forward``.
@@ -234,18 +292,7 @@ class NodeType:
             if "ClassVar" not in str(note)
         }
         cls.attrs = {**inherited, **own}
-        if wrong := [inlet for inlet in cls.inlets if not isinstance(inlet, Inlet)]:
-            raise BadNode(
-                f"{cls.__name__}.inlets is a tuple of amp.Inlet",
-                got=repr(wrong[0]),
-                fix=f"write amp.Inlet({wrong[0]!r})",
-            )
-        if unknown := set(cls.params) - cls.attrs.keys():
-            raise BadNode(
-                f"{cls.__name__}.params names attributes of the class",
-                expected=", ".join(cls.attrs) or "an annotated attribute",
-                got=", ".join(sorted(unknown)),
-            )
+        _check_declaration(cls)
         kinds = inspect.Parameter
         attrs = [kinds(n, kinds.POSITIONAL_OR_KEYWORD, default=d) for n, d in cls.attrs.items()]
         fixed = [inlet for inlet in cls.inlets if not inlet.variadic]

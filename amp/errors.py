@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
@@ -32,6 +33,12 @@ def user_place() -> Place:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def raised_at(error: BaseException) -> Place | None:
+    """The innermost line outside of amp that ``error`` has come through since it was raised."""
+    places = [Place(f.f_code.co_filename, line) for f, line in walk_tb(error.__traceback__)]
+    return next((p for p in reversed(places) if not p.file.startswith(_PACKAGE)), None)
 
 
 class AmpError(Exception):

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 import msgspec
 import numpy as np
 
-from amp.contract import REGISTRY, NodeType, Param, Trace
+from amp.contract import NATIVE, REGISTRY, NodeType, Param, Trace
 from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates, Place, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
@@ -57,6 +57,12 @@ MAX_MEMORY = 1 << 31
 
 MAX_TRACED = 4096
 """Most numbers of one node's own params that are looked at one by one."""
+
+NO_CODE = (
+    "a file holds no code, and a native node is a function of one process",
+    "make the graph in Python, or write the node as a class with a forward",
+)
+"""What is said of a node that a file cannot have, and what to do."""
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -202,6 +208,8 @@ def graph_to_json(graph: Graph) -> str:
 
 
 def _node_file(node: Node, nodes: list[Node]) -> NodeFile:
+    if node.type.archetype == NATIVE:
+        raise BadFile(NO_CODE[0], got=repr(node.type), where=str(node), fix=NO_CODE[1])
     if _find_type(node.kind) is not type(node.type):
         raise BadFile(
             "a file names node types, and each name is of one type",
@@ -425,6 +433,8 @@ class _Reader:
                 got=node.type,
                 expected=", ".join(sorted(NODE_TYPES)),
             )
+        if kind.archetype == NATIVE:
+            self.fail(NO_CODE[0], got=node.type, fix=NO_CODE[1])
         attrs = {}
         for name, value in node.attrs.items():
             self.path = f"{here}.attrs.{name}"

@@ -511,7 +511,12 @@ class Graph:
                     raise PortMismatch(
                         f"inlet {inlet.name!r} takes {inlet.channels} channel(s)", got=str(width)
                     )
-        return kind.out_channels(widths)
+        count = kind.out_channels(widths)
+        if not is_whole(count, 1):
+            raise BadNode(
+                f"{type(kind).__name__}.out_channels is a whole number from 1", got=repr(count)
+            )
+        return count
 
 
 def _bind(kind: NodeType, inlets: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,9 @@ class Runner(Protocol):
     def waiting_cycle(self) -> list[int]:
         """Nodes that wait for one another and can never fire again, in the direction of the stream."""
 
+    def target(self) -> dict[str, int]:
+        """What native code calls, as fields of `amp.jit.handle.PROGRAM`."""
+
     def counts(self) -> Counts | None:
         """How often nodes have fired, if it is more than the clock says."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from amp.constants import is_whole
+from amp.contract import NATIVE
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue, NotDifferentiable
 from amp.graph import Graph
 from amp.schedule import IPLS, check_schedule, paces, settle
@@ -289,6 +290,8 @@ def choose_archetypes(mode: str) -> Callable[[NodeType], str]:
 
     def choose(node: NodeType) -> str:
         name = type(node).archetype
+        if name == NATIVE:  # there is no other way to compute it
+            return name
         size = sum(math.prod(np.shape(getattr(node, param))) for param in type(node).params)
         if not name or mode == "ir" or (mode == "auto" and size <= SHORT):
             return ""

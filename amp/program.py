@@ -22,9 +22,11 @@ from amp.errors import (
 )
 from amp.graph import Graph
 from amp.instance import Instance, Runner
+from amp.jit.handle import Handle
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
 from amp.result import Gradients, Memory, Result, RingUse, State, StateCotangents
+from amp.schedule.dynamic import routers
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
@@ -72,6 +74,7 @@ class Program:
         self._border = threading.Lock()  # held by them too, and by a swap, for which they wait
         self._swaps = threading.Lock()
         self._user = 0  # thread that holds the lock
+        self._handle: Handle | None = None
 
     @property
     def schedule(self) -> IPLS | None:
@@ -280,13 +283,27 @@ class Program:
             raise ProgramBusy(rule, fix=fix)
         try:
             self._user = threading.get_ident()
-            with self._border:
+            with self._border, self._held(rule, fix):
                 if not stopped:
                     self._refuse_stopped()
                 yield
         finally:
             self._user = 0
             self._lock.release()
+
+    @contextmanager
+    def _held(self, rule: str = "", fix: str = "") -> Iterator[None]:
+        """Keep native callers of the handle out; without a ``rule`` to break, wait for them."""
+        if handle := self._handle:
+            if not rule:
+                handle.wait()
+            elif not handle.enter():
+                raise ProgramBusy(rule, fix=fix)
+        try:
+            yield
+        finally:
+            if self._handle:  # it may have been made meanwhile
+                self._handle.leave(ready=self._fade is None)
 
     def _run(
         self,
@@ -375,6 +392,53 @@ class Program:
                 fix="raise max_arena_bytes and call resume(), or drop it by reset()",
             )
 
+    def handle(self) -> Handle:
+        """The program as native code sees it: for loops compiled by numba, or anything that can call C.
+
+        A program has one handle. What native callers do and what `run`, `set`, `swap` and so on do may
+        come in turn. Where `run` would raise, a native call answers with a code and changes nothing.
+        Call this again after a swap to a graph with other outputs.
+
+        Raises
+        ------
+        BadGraph
+            If rates depend on data: then rings may have to grow while it runs.
+
+        Examples
+        --------
+        >>> import amp
+        >>> g = amp.Graph()
+        >>> g.output("out", 0.5 * g.input("x"))
+        >>> program = amp.compile(g)
+        >>> handle = program.handle()
+        >>> x, y = np.ones((1, 1, 4)), np.empty((1, 1, 4))
+        >>> inputs, outputs = (np.array([a.ctypes.data]) for a in (x, y))
+        >>> handle.run(handle.program, inputs.ctypes.data, outputs.ctypes.data, 4)
+        0
+        >>> y, program.clock
+        (array([[[0.5, 0.5, 0.5, 0.5]]]), 4)
+        """
+        with self._alone(*_ONE_THREAD):
+            now = self._instance
+            for router in routers(now.about):
+                raise BadGraph(
+                    "native code runs programs whose rates do not depend on data",
+                    got=router.kind,
+                    where=str(router),
+                    fix="call program.run, which lets rings grow",
+                )
+            for node in now.about.nodes:
+                if node.type.border == "probe":
+                    raise BadGraph(
+                        "native code gives arrays for inputs and outputs, and none for probes",
+                        where=str(node),
+                        fix="call program.run, or make the probed stream an output",
+                    )
+            if self._handle is None:
+                self._handle = Handle(self)
+            self._handle.follow(now.bound, now.runner.target(), accept=True)
+            return self._handle
+
     # ---- another graph
 
     def swap(self, graph: Graph, ipls: IPLS | None = None, *, crossfade: int = 0) -> None:
@@ -452,7 +516,7 @@ class Program:
         known = dict(old.bound.params)
         new.set(new.fitting(known))
         carry = new.carry_from(old)
-        with self._border:
+        with self._border, self._held():
             self._refuse_stopped()
             late = {n: v for n, v in old.bound.params.items() if known.get(n) is not v}
             new.set(new.fitting(late))
@@ -460,6 +524,8 @@ class Program:
                 carry.run(old.clock)
                 new.go_to(old.clock)
             self._instance, self._fade = new, fade
+            if self._handle:
+                self._handle.follow(new.bound, new.runner.target())
 
     # ---- parameters and state
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amp.ir.build import Builder, InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot, Value
 from amp.ir.ops import OPS
 from amp.ir.text import parse_kernel, print_kernel
 from amp.ir.verify import verify
@@ -10,6 +10,7 @@ from amp.ir.verify import verify
 __all__ = [
     "OPS",
     "Builder",
+    "Foreign",
     "InPort",
     "Kernel",
     "OutPort",

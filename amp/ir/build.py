@@ -148,12 +148,35 @@ class StateSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """The call of a function from outside of amp, one lane at a time.
+
+    Its address is the first of the kernel's params, since code is kept from one process to the next and
+    addresses are not. Each inlet is the planes of an in port, ``("in", port, planes)``, or that many
+    params that do not change within a block, ``("param", first, planes)``. Each outlet is the out ports
+    that get it, none perhaps.
+    """
+
+    sample_rate: float
+    inlets: tuple[tuple[str, int, int], ...]
+    outlets: tuple[tuple[int, ...], ...]
+    planes: int
+
+    @property
+    def held(self) -> int:
+        """Planes that no port has: of constant inlets, and of outlets that no one reads."""
+        constant = sum(planes for kind, _, planes in self.inlets if kind == "param")
+        return constant + self.planes * self.outlets.count(())
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """The work of one cohort for one frame of one lane.
 
     ``values`` is in SSA order; ``nexts[i]`` is the next value of ``states[i]``;
     ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
-    no values: that prebuilt function turns the planes of its in port into those of its out port.
+    no values: that prebuilt function turns the planes of its in port into those of its out port. If it is
+    ``foreign``, it is a function of the user's, which moves its states itself.
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
     A kernel ``across`` time remembers nothing: its frames are computed side by side. A ``backward`` one
     computes the last frame of a call first.
@@ -171,6 +194,7 @@ class Kernel:
     skewed: bool = False
     across: bool = False
     backward: bool = False
+    foreign: Foreign | None = None
 
     @property
     def roots(self) -> tuple[Value, ...]:

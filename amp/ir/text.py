@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from amp.errors import BadIR
-from amp.ir.build import Builder, InPort, Kernel, OutPort, StateSlot
+from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def print_kernel(kernel: Kernel) -> str:
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
     lines += [f"state {slot.name} {slot.type}" for slot in kernel.states]
     lines += [f"line {name}" for name in kernel.lines]
+    lines += [] if kernel.foreign is None else _foreign_lines(kernel.foreign)
     lines += [f"%{v.index} = {_right_hand(v)}" for v in kernel.values]
-    pairs = zip(kernel.states, kernel.nexts, strict=True)
+    pairs = zip(kernel.states, kernel.nexts, strict=kernel.foreign is None)
     lines += [f"next {slot.name} %{value.index}" for slot, value in pairs]
     lines += [
         f"store {port}.{plane} %{value.index}"
@@ -56,6 +58,12 @@ def print_kernel(kernel: Kernel) -> str:
 def _port_words(port: InPort | OutPort) -> str:
     rate = f" rate {port.rate} step {port.step}" if port.step != 1 else ""
     return f"{port.mode} {port.planes}{rate}"
+
+
+def _foreign_lines(foreign: Foreign) -> list[str]:
+    lines = [f"foreign {foreign.sample_rate!r} planes {foreign.planes}"]
+    lines += [f"argument {kind} {first} {planes}" for kind, first, planes in foreign.inlets]
+    return [*lines, *[" ".join(["result", *map(str, ports)]) for ports in foreign.outlets]]
 
 
 def _right_hand(value: Value) -> str:
@@ -123,6 +131,7 @@ class _Reader:
         self.nexts: list[Value] = []
         self.stores: dict[int, list[Value]] = {}
         self.archetype, self.skewed, self.across, self.backward = "", False, False, False
+        self.foreign: Foreign | None = None
 
     def declare(self, words: list[str]) -> bool:
         """Read a line that says what the kernel has."""
@@ -145,6 +154,21 @@ class _Reader:
                 self.states.append(StateSlot(name, cast("Type", kind)))
             case ["line", name]:
                 self.lines.append(name)
+            case _:
+                return self._declare_foreign(words)
+        return True
+
+    def _declare_foreign(self, words: list[str]) -> bool:
+        """Read a line about a function from outside."""
+        match words:
+            case ["foreign", rate, "planes", planes]:
+                self.foreign = Foreign(float(rate), (), (), int(planes))
+            case ["argument", kind, first, planes] if self.foreign:
+                inlet = (kind, int(first), int(planes))
+                self.foreign = replace(self.foreign, inlets=(*self.foreign.inlets, inlet))
+            case ["result", *ports] if self.foreign:
+                outlet = tuple(map(int, ports))
+                self.foreign = replace(self.foreign, outlets=(*self.foreign.outlets, outlet))
             case _:
                 return False
         return True
@@ -181,4 +205,5 @@ class _Reader:
             self.skewed,
             self.across,
             self.backward,
+            self.foreign,
         )

@@ -10,7 +10,7 @@ from amp.ir.ops import OPS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amp.ir.build import InPort, Kernel, OutPort, Value
+    from amp.ir.build import Foreign, InPort, Kernel, OutPort, Value
 
 _ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
 _MODES_IN = {"aligned", "uniform", "table"}
@@ -26,13 +26,17 @@ def verify(kernel: Kernel) -> Kernel:
         Naming the first rule broken and the value that breaks it.
     """
     _verify_values(kernel)
-    _verify_ports(kernel)
+    _verify_modes(kernel)
+    if kernel.foreign is None:
+        _verify_ports(kernel)
+    else:
+        _verify_foreign(kernel, kernel.foreign)
     known = {id(v) for v in kernel.values}
     for root in kernel.roots:
         if id(root) not in known:
             raise BadIR("an effect uses a value of the kernel", got=repr(root))
     types = [slot.type for slot in kernel.states]
-    for slot, value in zip(kernel.states, kernel.nexts, strict=True):
+    for slot, value in zip(kernel.states, kernel.nexts, strict=kernel.foreign is None):
         if value.type != slot.type:
             raise BadIR(f"next of state {slot.name} is {slot.type}", got=repr(value))
     if any(kind not in {"f64", "i64", "turn"} for kind in types):
@@ -83,7 +87,6 @@ def _verify_modes(kernel: Kernel) -> None:
 
 
 def _verify_ports(kernel: Kernel) -> None:
-    _verify_modes(kernel)
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
     if kernel.archetype:
         if kernel.values or len(kernel.inlets) != 1 or {port.mode for port in ports} != {"table"}:
@@ -111,6 +114,23 @@ def _verify_ports(kernel: Kernel) -> None:
             raise BadIR("a sum writes one token a firing", got=repr(outlet))
         if any(value.type != "f64" for value in planes):
             raise BadIR("a token is f64", got=repr(planes))
+
+
+def _verify_foreign(kernel: Kernel, foreign: Foreign) -> None:
+    address = [kind for _, kind in kernel.params[:1]]
+    if kernel.values or kernel.nexts or kernel.lines or address != ["i64"]:
+        raise BadIR("a function from outside has an address, and no values, nexts or lines")
+    ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
+    if any((port.mode, port.rate) != ("table", 1) for port in ports):
+        raise BadIR("a function from outside reads and writes tables, a token a firing")
+    ends = {"in": [port.planes for port in kernel.inlets], "param": [1] * len(kernel.params)}
+    for kind, first, planes in foreign.inlets:
+        if kind not in ends or first < 0 or sum(ends[kind][first : first + planes]) < planes:
+            raise BadIR("an argument is an in port or params", got=f"{kind} {first} {planes}")
+    written = [port for outlet in foreign.outlets for port in outlet]
+    even = all(port.planes == foreign.planes for port in kernel.outlets)
+    if not even or sorted(written) != list(range(len(kernel.outlets))):
+        raise BadIR("each out port is one outlet's, and all have as many planes", got=str(written))
 
 
 def _line(value: Value) -> str:

@@ -411,6 +411,13 @@ class BorderPort:
         one a frame."""
         return int(self.pace.before(clock)) if self.clocked else self.pace.fired(clock)
 
+    def cells(self, rows: int) -> NDArray[np.int64]:
+        """Address of each entry, and which of the ``rows`` of an array it is pointed at."""
+        (planes, lanes), strides = self._rows.shape, self._entries.strides
+        at = np.arange(planes)[:, None] * strides[0] + np.arange(lanes) * strides[1]
+        at += self._entries.ctypes.data
+        return np.stack([at, np.minimum(self._rows, rows - 1)], axis=-1).reshape(-1, 2)
+
     def point(self, array: NDArray[np.float64], clock: int) -> None:
         """Use C-contiguous ``array`` (batch, channel, token), which begins at ``clock``."""
         batch, channels, tokens = array.shape

@@ -325,9 +325,9 @@ class Clustering:
             inside &= read.cover < block
         if not inside.any():
             return True
-        if reader.takes:
-            return False
         source = self.groups[self.group_of[read.source[0]]]
+        if reader.takes or source.archetype:  # which works on whole blocks
+            return False
         same_lanes = (
             not source.wide
             and inside.all()

@@ -15,6 +15,7 @@ from llvmlite import ir
 from amp.jit import words as w
 from amp.jit.emit_across import emit_across
 from amp.jit.emit_archetype import emit_archetype
+from amp.jit.emit_foreign import emit_foreign
 from amp.jit.emit_ports import Ports
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
@@ -82,6 +83,8 @@ class _Emitter:
             loop(b, fn.tiles, "tile", lambda t: emit_skewed(fn.at_tile(t), b))
         elif self.kernel.across:
             loop(b, fn.tiles, "tile", lambda t: emit_across(fn.at_tile(t), b))
+        elif self.kernel.foreign is not None:
+            emit_foreign(fn, b, self.kernel.foreign)
         elif self.kernel.archetype:
             emit_archetype(fn, b)
         elif self._in_pairs():

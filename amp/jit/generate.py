@@ -53,7 +53,7 @@ def machine_code(
         Each term of a sum is one lane.
     """
     imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
-    if kernel.archetype:
+    if kernel.archetype and kernel.foreign is None:
         imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
     sums = any(port.mode == "sum" for port in kernel.outlets)
     ragged, lone = ragged and sums, lone and sums  # only they can tell

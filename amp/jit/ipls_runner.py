@@ -121,6 +121,15 @@ class IplsRunner:
         rows, clock = self.steps.rows, self._bound.clock
         self._run(rows.ctypes.data, len(rows), self.block, clock.ctypes.data, frames)
 
+    def target(self) -> dict[str, int]:
+        """See `amp.instance.Runner`."""
+        return {
+            "driver": self.steps.address,
+            "steps": self.steps.rows.ctypes.data,
+            "step_count": len(self.steps.rows),
+            "block": self.block,
+        }
+
     def grow(self, edge: int) -> None:
         """See `amp.instance.Runner`: it is never asked."""
         raise AssertionError(edge)

@@ -75,6 +75,10 @@ class KpnRunner:
             raise AmpError("a process starved: a defect of amp, please report it")
         return None if answer == kpn.DONE else answer
 
+    def target(self) -> dict[str, int]:
+        """See `amp.instance.Runner`."""
+        return {"network": self._network.ctypes.data}
+
     def grow(self, edge: int) -> None:
         """See `amp.instance.Runner`."""
         written, _ = self.counts().tokens()

@@ -12,7 +12,9 @@ from amp.jit import kpn
 from amp.jit.archetypes import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
 
 KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS = 13, 4, 4
 """Words of the structures of ``amp/archetypes_cpp/tape.hpp``."""
@@ -77,8 +79,8 @@ def load_pool() -> Pool:
     >>> list(seen)
     [0, 1, 4, 9]
     """
-    library = _library()
-    create, destroy, run = library.amp_pool_create, library.amp_pool_destroy, library.amp_pool_run
+    found = load_library()
+    create, destroy, run = found.amp_pool_create, found.amp_pool_destroy, found.amp_pool_run
     create.argtypes, create.restype = [ctypes.c_int64], ctypes.c_void_p
     destroy.argtypes, destroy.restype = [ctypes.c_void_p], None
     # A bare pointer, so that a Python task and the address of generated code both fit.
@@ -96,9 +98,9 @@ def load_scheduler() -> Callable[[int, int, int], int]:
     ArchetypeUnavailable
         When the library is not installed, or was built from other sources.
     """
-    library = _library()
-    _check_sizes(library.amp_kpn_sizes, [table.itemsize for table in kpn.TABLES])
-    run = library.amp_kpn_run
+    found = load_library()
+    run = found.amp_kpn_run
+    check_tables(found.amp_kpn_sizes, kpn.TABLES)
     run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     run.restype = ctypes.c_int64
     scheduler: Callable[[int, int, int], int] = run
@@ -123,8 +125,8 @@ def load_tape() -> TapeFunctions:
     ArchetypeUnavailable
         When the library is not installed, or was built from other sources.
     """
-    library = _library()
-    _check_sizes(library.amp_tape_sizes, [8 * n for n in (KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS)])
+    library = load_library()
+    check_sizes(library.amp_tape_sizes, [8 * n for n in (KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS)])
     record, border, backward = (
         getattr(library, f"amp_tape_{name}") for name in ("record", "border", "backward")
     )
@@ -136,7 +138,13 @@ def load_tape() -> TapeFunctions:
     return TapeFunctions(record, border, backward)
 
 
-def _check_sizes(sizes: Any, expected: list[int]) -> None:
+def check_tables(sizes: Any, tables: Sequence[np.dtype[Any]]) -> None:
+    """Raise unless the library has rows of the same ``sizes`` as ``tables``."""
+    check_sizes(sizes, [table.itemsize for table in tables])
+
+
+def check_sizes(sizes: Any, expected: list[int]) -> None:
+    """The same for rows of so many bytes."""
     sizes.argtypes, sizes.restype = [ctypes.c_int64], ctypes.c_int64
     built = [int(sizes(i)) for i in range(len(expected))]
     if built != expected:
@@ -151,9 +159,10 @@ def _check_sizes(sizes: Any, expected: list[int]) -> None:
 @functools.cache
 def load_tracer() -> int:
     """Address of ``amp_trace_note``, see ``amp/archetypes_cpp/trace.hpp``."""
-    return ctypes.cast(_library().amp_trace_note, ctypes.c_void_p).value or 0
+    return ctypes.cast(load_library().amp_trace_note, ctypes.c_void_p).value or 0
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
+    """The runtime library, whose functions still lack their types."""
     return ctypes.CDLL(str(installed("lib/libamp_runtime.so")))

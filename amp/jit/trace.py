@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NodeType, Param, Trace
-from amp.errors import AmpError, BadNode
+from amp.contract import NATIVE, NodeType, Param, Trace
+from amp.errors import AmpError, BadNode, raised_at
 from amp.graph import Edge
-from amp.ir import InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir import Foreign, InPort, Kernel, OutPort, StateSlot, Value
 from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amp.graph import Node
     from amp.jit.group import Group
@@ -85,6 +85,8 @@ def trace_kernel(
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
+        if group.archetype == NATIVE:
+            return _native_code(b, number, part, ins)
         if group.prebuilt:
             return _prebuilt_code(b, number, part, ins)
         if isinstance(b, Guarded):
@@ -124,6 +126,41 @@ def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> C
     outlets = tuple(OutPort("table", group.planes) for _ in part.outs)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
     return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt), (), ())
+
+
+def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
+    """A kernel that calls a function of the user's; ins and constants are what it is given."""
+    group = part.group
+    node = group.first
+    kind = vars(node.type)
+    b.enter(f"{number}.0", node.type)
+    b.slot("address", integer=True)
+
+    def constant(b: Trace, name: str, source: Any) -> tuple[str, int, int]:
+        first = len(b.slots)
+        whole = node.type.channels == "all"
+        some = constant_list(b, name, source) if whole else [b.slot(name)]
+        return "param", first, len(some)
+
+    ports = [("in", port, len(ins[port].ring)) for _, port, _ in part.sources]
+    given = arguments(b, node, ports, lambda port: port, constant)
+    outlets = tuple(
+        tuple(port for port, (outlet, _) in enumerate(part.outs) if outlet == which)
+        for which in range(len(type(node.type).outlets))
+    )
+    kernel = Kernel(
+        (),
+        tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins),
+        tuple(OutPort("table", group.planes) for _ in part.outs),
+        tuple((slot, value.type) for slot, value in b.slots.items()),
+        tuple(StateSlot(f"{number}.0.{name}", "f64") for name, _ in kind["state"]),
+        (),
+        (),
+        (),
+        NATIVE,
+        foreign=Foreign(b.sample_rate, tuple(given), outlets, group.planes),
+    )
+    return Code(kernel, tuple(initial for _, initial in kind["state"]), ())
 
 
 def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) -> Trace:
@@ -213,16 +250,7 @@ def one_or_all(tokens: list[Any]) -> Any:
 
 def by_token(node: Node, outlet: int, result: Any) -> list[Any]:
     """What ``forward`` returned for an outlet, by token."""
-    rate = _rate_out(node, outlet)
-    tokens = [result] if rate == 1 else list(result)
-    if len(tokens) != rate:
-        raise BadNode(
-            "forward returns as many tokens as its outlet's rate says",
-            expected=str(rate),
-            got=str(len(tokens)),
-            where=str(node),
-        )
-    return tokens
+    return [result] if _rate_out(node, outlet) == 1 else list(result)
 
 
 def call_forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
@@ -232,14 +260,15 @@ def call_forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
     except AmpError as error:
         if error.where:
             raise
+        where = _where(node, error)
         raise type(error)(
-            error.rule, expected=error.expected, got=error.got, where=str(node), fix=error.fix
+            error.rule, expected=error.expected, got=error.got, where=where, fix=error.fix
         ) from error
     except Exception as error:
         raise BadNode(
             f"{node.kind}.forward is made of the operations of its first argument",
             got=f"{type(error).__name__}: {error}",
-            where=str(node),
+            where=_where(node, error),
             fix="write b.sin(x) and x * x, and b.select(condition, x, y) for a choice",
         ) from error
     if missing := [name for name in b.states if name not in b.nexts]:
@@ -254,6 +283,12 @@ def call_forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
     return result
 
 
+def _where(node: Node, error: Exception) -> str:
+    """The node, and the line of its ``forward`` that raised ``error``."""
+    place = raised_at(error)
+    return f"{node}, at {place}" if place else str(node)
+
+
 def _check_result(node: Node, result: Any) -> None:
     """Refuse what ``forward`` returned unless it is a token for each outlet."""
     outlets = len(type(node.type).outlets)
@@ -265,18 +300,37 @@ def _check_result(node: Node, result: Any) -> None:
             got=str(given),
             where=str(node),
         )
-    pending = [result]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list | tuple):
-            pending += value
-        elif not isinstance(value, int | float) and getattr(value, "type", "") != "f64":
-            raise BadNode(
-                f"{node.kind}.forward returns numbers that it made with its first argument",
-                got=repr(value),
-                where=str(node),
-                fix="b.select(condition, 1.0, 0.0) makes a number of a condition",
-            )
+    rearranged = type(node.type).takes is not NodeType.takes
+    for outlet, value in enumerate(result if isinstance(result, tuple) else (result,)):
+        rate = 1 if rearranged else _rate_out(node, outlet)
+        tokens = [value] if rate == 1 else _several(node, value, rate, "tokens as its rate says")
+        for token in tokens:
+            whole = node.type.channels == "all"
+            numbers = _several(node, token, node.channels, "channels") if whole else [token]
+            for number in numbers:
+                _check_number(node, number)
+
+
+def _several(node: Node, value: Any, count: int, what: str) -> list[Any]:
+    """The ``count`` items of what ``forward`` returned for an outlet, or for a token of it."""
+    if isinstance(value, list | tuple) and len(value) == count:
+        return list(value)
+    raise BadNode(
+        f"{node.kind}.forward returns a list for an outlet, of as many {what}",
+        expected=str(count),
+        got=str(len(value)) if isinstance(value, list | tuple) else repr(value),
+        where=str(node),
+    )
+
+
+def _check_number(node: Node, value: Any) -> None:
+    if not isinstance(value, int | float) and getattr(value, "type", "") != "f64":
+        raise BadNode(
+            f"{node.kind}.forward returns numbers that it made with its first argument",
+            got=repr(value),
+            where=str(node),
+            fix="b.select(condition, 1.0, 0.0) makes a number of a condition",
+        )
 
 
 class _Data:
@@ -314,9 +368,7 @@ def constant_list(b: Trace, name: str, source: Any) -> list[Value]:
     return [b.slot(f"{name}.{channel}") for channel in range(count)]
 
 
-def arguments(
-    b: Trace, node: Node, streams: list[list[list[Value]]], pick: Any, constant: Any
-) -> list[Any]:
+def arguments(b: Trace, node: Node, streams: Iterable[Any], pick: Any, constant: Any) -> list[Any]:
     """What ``forward`` gets for each inlet: a value, a list, or None."""
     remaining = iter(streams)
     arguments: list[Any] = []

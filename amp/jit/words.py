@@ -65,7 +65,12 @@ class Words:
         return self.line(self.lines)
 
 
-def scratch_areas(kernel: Kernel) -> int:
+def port_areas(kernel: Kernel) -> int:
     """Areas of ``firings x width`` numbers that a kernel needs to turn tables into lanes."""
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
     return sum(port.planes * port.rate for port in ports if port.mode == "table")
+
+
+def scratch_areas(kernel: Kernel) -> int:
+    """The same, with those that a function from outside reads and writes besides."""
+    return port_areas(kernel) + (0 if kernel.foreign is None else kernel.foreign.held)

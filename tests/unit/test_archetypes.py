@@ -13,8 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from bits import assert_same_bits
 from references.archetypes import fma, matrix_mix_adjoint, matrix_mix_forward
 
+import amp
+from amp import nodes
 from amp.errors import ArchetypeUnavailable
 from amp.jit import archetypes, runtime
 
@@ -306,3 +309,16 @@ def test_a_null_pool_runs_on_the_caller() -> None:
 
     functions.run(None, task, None, 3)
     assert order == [(i, threading.get_native_id()) for i in range(3)]
+
+
+@pytest.mark.eigen
+def test_a_kernel_in_a_loop_of_its_own_sees_what_it_has_just_written() -> None:
+    """A prebuilt kernel works on whole blocks: the loop has to be narrowed, if it is one node too."""
+    g = amp.Graph()
+    loop = g.feedback(2)
+    mixed = g.add(nodes.MatrixMix([[0.5, 0.25], [0.125, 0.5]]), amp.edge(loop, initial=(1.0, 3)))
+    loop.connect(mixed)
+    g.output("out", mixed)
+    want = amp.compile(g, archetypes="ir").run(frames=70)["out"]
+    got = amp.compile(g, amp.plan(g, 64), archetypes="eigen").run(frames=70)["out"]
+    assert_same_bits(got, want)

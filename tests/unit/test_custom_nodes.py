@@ -10,7 +10,7 @@ import pytest
 import amp
 from amp import nodes
 from amp.contract import REGISTRY
-from amp.errors import AmpError, BadNode
+from amp.errors import AmpError, BadFile, BadNode
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +108,142 @@ def test_numpy_functions_of_streams_are_nodes() -> None:
         np.hypot(x, y)
     with pytest.raises(AmpError, match="no truth value"):
         bool(x)
+
+
+CELL = '''
+class Own(amp.NodeType):
+    """``y = 2 x + s; s <- y``."""
+
+    level: float = 2.0
+    params = ("level",)
+    inlets = (amp.Inlet("input"),)
+
+    def forward(self, b, x):
+        y = b.param("level") * x + b.state("s")
+        b.next("s", y)
+        return y
+'''
+
+
+def run_cell(source: str, space: dict[str, Any]) -> None:
+    """As a notebook does: the source is in no file."""
+    exec(compile(source, "<cell 3>", "exec"), space)  # noqa: S102
+
+
+def own_graph(space: dict[str, Any], name: str = "own") -> amp.Graph:
+    g = amp.Graph()
+    g.output("out", g.add(space["Own"](), g.input("x"), name=name))
+    return g
+
+
+@pytest.mark.parametrize("more", [{}, {"__name__": "__main__"}])
+def test_a_class_may_come_from_a_cell_and_be_defined_again(more: dict[str, str]) -> None:
+    space: dict[str, Any] = {"amp": amp, **more}
+    run_cell(CELL, space)
+    x = {"x": np.ones((1, 1, 3))}
+    old = own_graph(space)
+    program = amp.compile(old, amp.plan(old, 2))
+    assert program.run(x)["out"].tolist() == [[[2.0, 4.0, 6.0]]]
+    state = program.state()
+    text = amp.graph_to_json(old)
+    run_cell(CELL.replace("* x +", "* x * 10.0 +"), space)
+    new = own_graph(space)
+    assert amp.compile(new).run(x)["out"].tolist() == [[[20.0, 40.0, 60.0]]]
+    assert amp.compile(old).run(x)["out"].tolist() == [[[2.0, 4.0, 6.0]]]
+    assert amp.compile(amp.graph_from_json(text)).run(x)["out"].tolist() == [[[20.0, 40.0, 60.0]]]
+    with pytest.raises(BadFile, match="each name is of one type"):
+        amp.graph_to_json(old)
+    program.swap(new)  # and keeps what it had summed up
+    assert program.run(x)["out"].tolist() == [[[26.0, 46.0, 66.0]]]
+    program.restore(state)
+    assert program.run(x)["out"].tolist() == [[[26.0, 46.0, 66.0]]]
+
+
+@pytest.mark.parametrize("block", [0, 4])
+def test_two_definitions_of_a_name_live_in_one_graph(block: int) -> None:
+    space: dict[str, Any] = {"amp": amp}
+    g = amp.Graph()
+    x = g.input("x")
+    for number in range(3):
+        run_cell(CELL.replace("* x +", f"* x * {number}.0 +"), space)
+        for copy in range(3):
+            g.output(f"{number}.{copy}", g.add(space["Own"](1.0 + copy), x))
+    program = amp.compile(g, amp.plan(g, block) if block else None)
+    result = program.run({"x": np.ones((1, 1, 5))})
+    for number in range(3):
+        for copy in range(3):
+            want = number * (1.0 + copy) * np.arange(1.0, 6.0)
+            assert result[f"{number}.{copy}"].tolist() == [[want.tolist()]]
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ("return x + unknown", "NameError: name 'unknown' is not defined"),
+        ("return x if x > 0.0 else -x", "no truth value in Python"),
+        ("return b.next('s', x)", "sets each of its states once"),
+    ],
+)
+def test_an_error_in_a_cell_says_the_line_of_the_cell(body: str, words: str) -> None:
+    head, _, _ = CELL.partition('        y = b.param("level")')
+    space: dict[str, Any] = {"amp": amp}
+    run_cell(f"{head}        {body}\n", space)
+    g = own_graph(space)
+    with pytest.raises(AmpError) as caught:
+        amp.compile(g)
+    assert words in str(caught.value)
+    assert "node 'own' (Own, " in str(caught.value)
+    line = head.count("\n") + 1
+    assert f"at <cell 3>:{line}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "members, words",
+    [
+        ("inlets = amp.Inlet('input')", "inlets is a tuple"),
+        ("outlets = 'out'", "write outlets = (one,) with a comma"),
+        ("params = 'level'", "params is a tuple"),
+        ("inlets = (amp.Inlet('in'),)", "names of their own, as in Python"),
+        ("inlets = (amp.Inlet('a b'),)", "names of their own, as in Python"),
+        ("inlets = (amp.Inlet('a'), amp.Inlet('a'))", "names of their own"),
+        ("outlets = ('a', 'a')", "names of their own"),
+        ("inlets = (amp.Inlet('level'),)", "names of their own"),
+        ("forward: float = 1.0", "like a member of every node type"),
+        ("given: float = 1.0", "like a member of every node type"),
+        ("channels = 'al'", "channels is 'each' or 'all'"),
+        ("processing_delay = -1", "whole number of frames"),
+        ("processing_delay = 1.5", "whole number of frames"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_where_the_class_is(members: str, words: str) -> None:
+    source = CELL + f"    {members}\n"
+    with pytest.raises(BadNode) as caught:
+        run_cell(source, {"amp": amp})
+    assert words in str(caught.value)
+    assert "where: <cell 3>:2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "forward, members, words",
+    [
+        (lambda self, b, x: [x], {}, "returns numbers that it made"),
+        (lambda self, b, x: x[0], {"rate": lambda self, port: 2}, "a list"),
+        (lambda self, b, x: x, {"channels": "all"}, "of as many channels"),
+        (lambda self, b, x: x[0], {"channels": "all"}, "of as many channels"),
+        (
+            lambda self, b, x: [x[0]] * 3,
+            {"channels": "all", "out_channels": lambda self, widths: 2},
+            "of as many channels",
+        ),
+        (lambda self, b, x: x, {"out_channels": lambda self, widths: 0}, "whole number from 1"),
+    ],
+)
+def test_forward_returns_what_the_class_declares(
+    forward: Any, members: dict[str, Any], words: str
+) -> None:
+    if words == "of as many channels" and "out_channels" not in members:
+        members = {**members, "out_channels": lambda self, widths: 2}
+    with pytest.raises(BadNode) as caught:
+        compile_with(forward, **members)
+    assert words in str(caught.value)
+    assert "node 'own.0' (Own" in str(caught.value)

@@ -13,6 +13,7 @@ from clocked import at_clock, channels_of
 
 import amp
 from amp import files, nodes
+from amp.contract import NATIVE
 from amp.errors import BadFile
 from amp.nodes import NODE_TYPES
 
@@ -20,6 +21,7 @@ SAMPLES = [
     pytest.param(sample, id=f"{name}-{i}")
     for name, kind in NODE_TYPES.items()
     for i, sample in enumerate(kind.samples())
+    if kind.archetype != NATIVE  # which is code
 ]
 
 

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCHEDULER = ("kpn_stress", ("pool", "trace"), "all networks agree\n")
 PRODUCTS = ("matrix_mix_stress", ("matrix_mix",), "700 products agree\n")
+CALLERS = ("program_stress", ("pool",), "all callers take turns\n")
 MEMORY = "address,undefined"
 
 
@@ -28,7 +29,14 @@ def eigen() -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sanitizers of Linux")
 @pytest.mark.parametrize(
-    "what, kind", [(SCHEDULER, "thread"), (SCHEDULER, MEMORY), (PRODUCTS, MEMORY)]
+    "what, kind",
+    [
+        (SCHEDULER, "thread"),
+        (SCHEDULER, MEMORY),
+        (PRODUCTS, MEMORY),
+        (CALLERS, "thread"),
+        (CALLERS, MEMORY),
+    ],
 )
 def test_native_code_is_clean(
     what: tuple[str, tuple[str, ...], str], kind: str, tmp_path: Path
