@@ -17,6 +17,7 @@ import numpy as np
 from amp.cycles import as_counts
 from amp.errors import BadNode
 from amp.ir import Builder
+from amp.thermal import Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,6 +199,8 @@ class NodeType:
         data; they have no ``forward``.
     border
         ``"input"`` or ``"output"`` for the two node types that touch the caller's arrays.
+    thermal
+        Thermal constants of nodes that are not given their own.
 
     Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
     constructor's arguments. The constructor also takes constants for inlets, by name.
@@ -218,6 +221,7 @@ class NodeType:
     archetype: ClassVar[str] = ""
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output"]] = ""
+    thermal: ClassVar[Thermal] = Thermal()
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]

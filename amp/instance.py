@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from amp.contract import Inlet
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
+    from amp.jit.heat import Heat
     from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
 
@@ -86,6 +87,8 @@ class Instance:
         Its schedule, if it has one, and why kernels are what they are.
     again
         Makes another one of the same code.
+    heat
+        That of its nodes, if it is asked for.
     inputs, outputs
         Nodes that touch the caller's arrays, by name.
     """
@@ -100,9 +103,10 @@ class Instance:
         schedule: IPLS | None,
         notes: list[str],
         again: Callable[[], Instance],
+        heat: Heat | None,
     ) -> None:
         self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
-        self.schedule, self.notes, self.again = schedule, notes, again
+        self.schedule, self.notes, self.again, self.heat = schedule, notes, again, heat
         self._find_ports()
         self.inputs = {name: port.node for name, port in self._ins.items()}
         self.outputs = {name: port.node for name, port in self._outs.items()}
@@ -172,9 +176,7 @@ class Instance:
         chunk = every or 4096
         before = time.perf_counter()
         while self.clock < clock:
-            frames = min(chunk, clock - self.clock)
-            while (edge := self.runner.run(frames)) is not None:
-                self._grow(edge)
+            self._advance(min(self.clock + chunk, clock))
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS and not every:
                 chunk *= 2
@@ -191,6 +193,16 @@ class Instance:
                 fix="give one of these edges initial tokens: amp.edge(stream, initial=1)",
             )
 
+    def _advance(self, clock: int) -> None:
+        """Move the clock on, as far at a time as there is room for what the heat is made of."""
+        while (frames := clock - self.clock) > 0:
+            if self.heat:
+                frames = min(frames, self.heat.room())
+            while (edge := self.runner.run(frames)) is not None:
+                self._grow(edge)
+            if self.heat:
+                self.heat.advance(self.clock)
+
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
         self._restart()
@@ -199,6 +211,8 @@ class Instance:
 
     def _restart(self) -> None:
         self.bound.reset()
+        if self.heat:
+            self.heat.reset()
         self.runner.seek(Counts.at_pace(self.about, self.pace, 0))
 
     # ---- parameters and state
@@ -237,6 +251,8 @@ class Instance:
         calls = {id(call): call for index in users for call in self._calls_of[index]}
         for call in calls.values():
             self.bound.fill_params(call)
+        if self.heat:
+            self.heat.refresh()
         if self.clock == 0:
             self._restart()  # it may be what a state starts with
 
@@ -282,6 +298,8 @@ class Instance:
         arena = self.bound.arena
         arena.view(0, (arena.size // 8,), np.int64)[self._words] = counts.rows[self._first, FIRED]
         self.bound.clock[0] = clock
+        if self.heat:
+            self.heat.seek(clock)
         self.runner.seek(counts)
 
     def memory(self) -> Memory:

@@ -32,6 +32,10 @@ KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
 SHARED_FRAMES = 1024
 """The same on several threads: enough that handing processes over is worth it."""
+HEAT = 11
+"""Of so many tokens one is measured. It divides no usual period, so that the measured ones fall on every
+phase of what repeats; see docs/decisions/0019-heat.md."""
+MAX_HEAT = 1024
 MAX_THREADS = 256
 MAX_ARENA_BYTES = 1 << 32
 """Most bytes of a program's arena unless the caller says otherwise."""
@@ -45,6 +49,7 @@ def compile(
     *,
     threads: int = 1,
     timing: bool = False,
+    heat: int = HEAT,
     archetypes: Literal["auto", "eigen", "ir"] = "auto",
     max_arena_bytes: int = MAX_ARENA_BYTES,
     watch: Watch | None = None,
@@ -62,6 +67,9 @@ def compile(
         ready. The bits are the same.
     timing
         Count the cycles of every kernel.
+    heat
+        Of every so many tokens of a stream, one whose power is measured, for ``result.heat``: 1 for all
+        of them, 0 for none.
     archetypes
         Prebuilt Eigen kernels: ``"eigen"`` wherever there is one, ``"ir"`` never, ``"auto"`` where
         the same in IR would be long. The bits are the same.
@@ -90,7 +98,9 @@ def compile(
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
     if not is_whole(max_arena_bytes, 1):
         raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
-    options = Options(threads, timing, choose_archetypes(archetypes), max_arena_bytes, watch)
+    if not is_whole(heat, 0, MAX_HEAT):
+        raise BadValue(f"heat is a whole number of tokens from 0 to {MAX_HEAT}", got=repr(heat))
+    options = Options(threads, timing, heat, choose_archetypes(archetypes), max_arena_bytes, watch)
 
     def make(graph: Graph, ipls: IPLS | None) -> Instance:
         return build(graph, ipls, options)
@@ -104,6 +114,7 @@ class Options:
 
     threads: int
     timing: bool
+    heat: int
     choose: Callable[[NodeType], str]
     max_arena_bytes: int
     watch: Watch | None
@@ -116,6 +127,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.generate import generate
+    from amp.jit.heat import Heat
     from amp.jit.ipls_runner import IplsRunner
     from amp.jit.kpn_runner import KpnRunner
     from amp.jit.lower import lower
@@ -144,7 +156,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     # cluster: which nodes become one kernel
     alone = KPN_FRAMES if options.threads == 1 else SHARED_FRAMES
     frames = alone if ipls is None else ipls.block
-    clustering = Clustering(frozen, pace, frames, options.choose)
+    clustering = Clustering(frozen, pace, frames, options.choose, measure=options.heat > 0)
     if ipls is None:
         items = clustering.alone()
     else:
@@ -153,7 +165,12 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
 
     # lower: each distinct kernel is traced into IR once
     lowered = lower(
-        clustering, items, frames=frames, batch=graph.batch, sample_rate=graph.sample_rate
+        clustering,
+        items,
+        frames=frames,
+        batch=graph.batch,
+        sample_rate=graph.sample_rate,
+        every=options.heat,
     )
 
     # passes: IR to IR
@@ -186,6 +203,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
             schedule=ipls,
             notes=clustering.notes,
             again=bind,
+            heat=Heat(frozen, pace, bound, options.heat) if options.heat else None,
         )
 
     return bind()

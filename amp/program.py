@@ -16,7 +16,7 @@ from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
-from amp.result import Memory, Result, RingUse, State, Timing
+from amp.result import Memory, Result, RingUse, Samples, State, Timing
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
@@ -159,7 +159,9 @@ class Program:
             self._reset()
             result = self._run(arrays, count + extra, {}, progress)
         aligned = {name: result[name][..., at : at + count] for name, at in latency.items()}
-        return Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
+        whole = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
+        whole.heat, whole.temperature = result.heat, result.temperature
+        return whole
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown. A
@@ -241,9 +243,17 @@ class Program:
             raise
         except Deadlock as error:
             self._stopped, error.result = None, result
+            self._note_heat(result)
             raise
         self._stopped = None
+        self._note_heat(result)
         return result
+
+    def _note_heat(self, result: Result) -> None:
+        """Have a result say what the nodes' heat was since the last one."""
+        if heat := self._instance.heat:
+            clock, values = heat.take()
+            result.note_heat(Samples(clock, heat.names, values), heat.capacity)
 
     def _refuse_stopped(self) -> None:
         if self._stopped:
@@ -336,6 +346,9 @@ class Program:
             if old.clock:  # else there is nothing to keep
                 carry.run(old.clock)
                 new.go_to(old.clock)
+                if new.heat and old.heat:
+                    new.heat.carry_from(old.heat)
+            old.heat = None  # it heats no more
             self._instance, self._fade = new, fade
 
     # ---- parameters and state
@@ -378,7 +391,16 @@ class Program:
                     got=f"{self._fade.left} frames of it left",
                     fix="run them first",
                 )
-            return State(clock, now.about.identity, **now.read(clock)._asdict(), params=now.params)
+            heat, powers = now.heat.state() if now.heat else ({}, {})
+            content = now.read(clock)._asdict()
+            return State(
+                clock,
+                now.about.identity,
+                **content,
+                params=now.params,
+                heat=heat,
+                powers=powers,
+            )
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of this graph, whatever engine it was taken under. A crossfade is
@@ -389,8 +411,8 @@ class Program:
         BadState
             If it is of another version or graph.
         """
-        if not isinstance(state, State) or state.version != 3:
-            raise BadState("a snapshot is a State of version 3", got=repr(type(state)))
+        if not isinstance(state, State) or state.version != 4:
+            raise BadState("a snapshot is a State of version 4", got=repr(type(state)))
         with self._alone():
             now = self._instance
             if state.graph != now.about.identity:
@@ -405,6 +427,8 @@ class Program:
             now.set(params)
             fields = {name: getattr(state, name) for name in Content._fields}
             now.write(state.clock, Content(**fields))
+            if now.heat:
+                now.heat.write(state.clock, state.heat, state.powers)
 
     def clone(self) -> Program:
         """A program of the same code with memory of its own, at clock 0, parameters as they are set.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from amp.thermal import AMBIENT
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -22,6 +25,10 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         Frames per second.
     memory
         What rings held on the way, if the run was told to note it.
+    heat
+        By node, the energy that it has stored above ambient temperature [J].
+    temperature
+        By node, its temperature [K].
     """
 
     def __init__(
@@ -32,6 +39,14 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
     ) -> None:
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
         self.memory: list[Memory] = []
+        self.heat = self.temperature = Samples()
+
+    def note_heat(self, heat: Samples, capacity: NDArray[np.float64]) -> None:
+        """Say what the nodes' heat was; ``capacity`` by node [J/K]."""
+        self.heat = heat
+        self.temperature = Samples(
+            heat.clock, heat.names, AMBIENT + heat.values / capacity[:, None]
+        )
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -48,6 +63,48 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}: {array.shape}" for name, array in self._outputs.items())
         return f"<Result {shapes}>"
+
+
+class Samples(Mapping[str, "NDArray[np.float64]"]):
+    """What nodes had at some clocks: ``samples[name]`` is float64, ``(batch, sample)``.
+
+    Attributes
+    ----------
+    clock
+        Frames that had run at each sample: at every 1024th frame of the clock, and at the end of the run.
+    names
+        Number of each node in ``values``.
+    values
+        All of it, ``(sample, node, batch)``.
+    """
+
+    def __init__(
+        self,
+        clock: NDArray[np.int64] | None = None,
+        names: Mapping[str, int] | None = None,
+        values: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.clock = np.zeros(0, np.int64) if clock is None else clock
+        self.names = {} if names is None else names
+        self.values = np.zeros((0, 0, 1)) if values is None else values
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        try:
+            return self.values[:, self.names[name]].T
+        except KeyError:
+            raise KeyError(
+                f"no heat of a node {name!r}; there is that of {len(self.names)} nodes, and of none "
+                "after amp.compile(..., heat=0)"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Samples of {len(self.names)} nodes at {len(self.clock)} clocks>"
 
 
 @dataclass(frozen=True)
@@ -72,6 +129,11 @@ class State:
         There too, the clock at which each token in flight was written, by edge.
     params
         Values of the named parameters.
+    heat
+        Node name to its heat, the energy of this cell that is in no sum, and the clock until which that
+        of constants is: ``(3, batch)``. Empty without heat.
+    powers
+        Sums of squares of this cell, ``(batch, number)``, by (node, outlet).
     """
 
     clock: int
@@ -82,7 +144,9 @@ class State:
     firings: dict[str, NDArray[np.int64]]
     stamps: dict[tuple[str, int], NDArray[np.int64]]
     params: dict[str, NDArray[np.float64]]
-    version: int = 3
+    heat: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    powers: dict[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
+    version: int = 4
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,14 @@ class InPort:
 class OutPort:
     """How a kernel writes a stream: ``ring`` (its own lanes), ``table`` (an address for each lane),
     or ``sum`` (added over members, then written by a table). Firing k writes ``rate`` tokens from
-    number ``k * step`` on, or from where a table says."""
+    number ``k * step`` on, or from where a table says. If it is ``measured``, the squares of what is
+    written are added up, by lane and plane of what it writes to."""
 
     mode: str
     planes: int
     rate: int = 1
     step: int = 1
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class Kernel:
     no values: that prebuilt function turns the planes of its in port into those of its out port.
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
     A kernel ``across`` time remembers nothing: its frames are computed side by side.
+    The squares of the values ``powers[i]`` are added up, lane by lane, in every ``every``-th firing from
+    firing 0 on; so are those of measured out ports.
     """
 
     values: tuple[Value, ...]
@@ -169,12 +173,19 @@ class Kernel:
     archetype: str = ""
     skewed: bool = False
     across: bool = False
+    powers: tuple[tuple[Value, ...], ...] = ()
+    every: int = 1
+
+    @property
+    def measures(self) -> bool:
+        """Whether squares are added up."""
+        return bool(self.powers) or any(port.measured for port in self.outlets)
 
     @property
     def roots(self) -> tuple[Value, ...]:
         """Every value that an effect needs."""
         lines = tuple(v for v in self.values if v.op == "line")
-        return self.nexts + tuple(v for port in self.stores for v in port) + lines
+        return self.nexts + tuple(v for some in self.stores + self.powers for v in some) + lines
 
 
 class Builder:

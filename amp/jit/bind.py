@@ -44,6 +44,7 @@ class BoundCall:
         self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
         self.line_strides = [8 * width * n + ALIGN for n in self.line_frames]
         self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
+        self.power_at = 0  # of its sums, in words from the beginning of a cell's
 
     def reserve_rest(self) -> None:
         """Reserve what a reset does not clear."""
@@ -78,6 +79,18 @@ class BoundCall:
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
         return self.call.lanes // self.call.groups[0].slots
+
+    @property
+    def port_sums(self) -> list[tuple[int, int]]:
+        """Where the sums of each out port would begin, in words, and how many lanes a plane of it has;
+        last, where the sums of all end."""
+        kernel, call = self.call.code.kernel, self.call
+        at, found = call.tiles * call.width * len(kernel.powers), []
+        for i, outlet in enumerate(kernel.outlets):
+            lanes = self.sum_lanes(i) if outlet.mode == "sum" else call.lanes
+            found.append((at, lanes))
+            at += outlet.planes * lanes * outlet.measured
+        return [*found, (at, 0)]
 
     @property
     def words(self) -> NDArray[np.int64]:
@@ -132,6 +145,11 @@ class Bound:
             BoundCall(call, arena, self.lowered.frames, native)
             for call, native in zip(self.lowered.calls, self._natives, strict=True)
         ]
+        power_words = 0
+        for call in calls:
+            call.power_at = power_words
+            power_words += -(-call.port_sums[-1][0] // 8) * 8  # aligned as vectors are
+        power_at = arena.reserve(8 * w.CELLS * power_words if power_words else 0)
         volatile = arena.size
         for call in calls:
             call.reserve_rest()
@@ -145,6 +163,7 @@ class Bound:
         arena.allocate()
         self.arena, self.rings, self.calls = arena, rings, calls
         self._volatile, self._silence = volatile, silence
+        self._power_at, self._power_words = power_at, power_words
         for call, at in zip(calls, scratch, strict=True):
             self._fill(call, at)
             self.fill_params(call)
@@ -184,6 +203,7 @@ class Bound:
         rings, calls = self.rings, self.calls
         frames = [ring.frames for ring in rings]
         frames[number] *= 2
+        powers = self.powers()
         self._lay_out(frames)
         for old, new in zip(rings, self.rings, strict=True):
             if new.frames > old.frames:
@@ -197,6 +217,29 @@ class Bound:
             now.words[w.FIRED] = before.words[w.FIRED]
             for line in range(len(now.line_at)):
                 now.line(line)[:] = before.line(line)
+        self.powers()[:] = powers
+
+    def powers(self) -> NDArray[np.float64]:
+        """Sums of squares, by cell: array (cells, words)."""
+        return self.arena.view(self._power_at, (w.CELLS, self._power_words))
+
+    def power_place(self, bound: BoundCall, group: int, outlet: int, slot: int) -> NDArray[np.int64]:
+        """Words of a cell at which the squares of an outlet of a member are added up: (batch, number),
+        channel by channel."""
+        call, known = bound.call, bound.call.code.powers[group, outlet]
+        part = call.groups[group]
+        row = part.parts * part.spread
+        lane = np.arange(self.batch * row).reshape(self.batch, part.parts, 1, part.spread)
+        if known[0] == "lane":
+            planes = np.array(known[1], np.int64)[:, None]
+            tile, place = np.divmod(lane + slot * self.batch * row, call.width)
+            at = (tile * len(call.code.kernel.powers) + planes) * call.width + place
+        else:
+            first, lanes = bound.port_sums[known[1][0]]
+            planes = np.arange(call.code.kernel.outlets[known[1][0]].planes)[:, None]
+            at = first + planes * lanes + lane + slot * self.batch * row
+        words: NDArray[np.int64] = (bound.power_at + at).reshape(self.batch, -1)
+        return words
 
     def address(self, at: int) -> int:
         """Address of arena offset ``at``."""
@@ -264,6 +307,10 @@ class Bound:
         words[w.STATES] = self.address(bound.state_at)
         words[w.SCRATCH] = self.address(scratch)
         words[w.LANES] = call.lanes
+        words[w.POWER] = words[w.POWER_BASE] = self.address(self._power_at + 8 * bound.power_at)
+        words[w.POWER_STRIDE] = 8 * self._power_words
+        dynamic = self.lowered.dynamic[call.groups[0].first.index]
+        words[w.POWER_PACE : w.POWER_PACE + 3] = (1, 0, 0) if dynamic else call.pace
         for i, binding in enumerate(call.ins):
             port = words[bound.layout.inlet(i) :]
             if binding.mode == "table":

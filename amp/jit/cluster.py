@@ -46,14 +46,22 @@ class Clustering:
         The graph, when its nodes fire, and the most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
+    measure
+        Whether the squares of streams that someone reads are added up.
     """
 
     def __init__(
-        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
+        self,
+        graph: Frozen,
+        pace: Paces,
+        frames: int,
+        archetype: Callable[[NodeType], str],
+        *,
+        measure: bool,
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
         self.dynamic = graph.dynamic
-        self._grouping = Grouping(graph, pace, frames, archetype)
+        self._grouping = Grouping(graph, pace, frames, archetype, measure=measure)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)
@@ -101,6 +109,7 @@ class Clustering:
             1,
             last.number,
             skewed=True,
+            measured=first.measured,
         )
         self.groups[last.number] = skewed
         for group in chain[:-1]:

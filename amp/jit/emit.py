@@ -16,6 +16,7 @@ from amp.jit import words as w
 from amp.jit.emit_across import emit_across
 from amp.jit.emit_archetype import emit_archetype
 from amp.jit.emit_ports import Ports
+from amp.jit.emit_power import Powers, emit_cells, first_measured
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
 from amp.jit.emit_values import PURE, Values
@@ -51,9 +52,13 @@ def emit_kernel(
         Each term of a sum is one lane.
     """
     module = ir.Module(name="kernel")
-    function = KernelFunction(module, kernel, width, "kernel")
+    function = KernelFunction(module, kernel, width, "body" if kernel.measures else "kernel")
     sums = Sums(function, ragged=ragged, lone=lone)
     _Emitter(function, registers, sums, single=single).run()
+    if kernel.measures:
+        body = module.get_global("body")
+        body.linkage = "internal"
+        emit_cells(module, body)
     return module
 
 
@@ -120,12 +125,16 @@ class _Emitter:
 
     def _frames(self, tiles: list[_Tile], first: ir.Value, count: ir.Value) -> None:
         """The loop over ``count`` frames from ``first`` on; there is at least one."""
-        b, before = self.function.entry, self.function.entry.block
+        fn, b, every = self.function, self.function.entry, self.kernel.every
+        sparse = bool(self.kernel.powers) and every > 1
+        start = first_measured(b, b.add(fn.fired, first), every) if sparse else None
+        before = b.block
         body, after = (b.append_basic_block(name) for name in ("frame", "frame.end"))
         b.branch(body)
         b.position_at_end(body)
         j = b.phi(I64, "j")
         j.add_incoming(integer(0), before)
+        wait = b.phi(I64, "wait") if sparse else None
         for tile in tiles:
             tile.begin_frame(b, first, j)
         for value in self.kernel.values:  # those of all tiles side by side
@@ -133,6 +142,16 @@ class _Emitter:
                 tile.emit(b, value)
         for tile in tiles:
             tile.end_frame(b)
+        if wait is None:
+            for tile in tiles:
+                tile.measure(b)
+        else:
+            due = b.icmp_signed("==", wait, integer(0))
+            with b.if_then(due, likely=False):
+                for tile in tiles:
+                    tile.measure(b)
+            wait.add_incoming(start, before)
+            wait.add_incoming(b.select(due, integer(every - 1), b.sub(wait, integer(1))), b.block)
         following = b.add(j, integer(1))
         j.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), body, after)
@@ -150,6 +169,7 @@ class _Tile:
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
+        self.powers = Powers(function, b)
         kernel = self.kernel
         self.values.readers = [self.ports.reader(b, port) for port in range(len(kernel.inlets))]
         self.writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
@@ -195,8 +215,13 @@ class _Tile:
         for state, value in zip(self.states, self.kernel.nexts, strict=True):
             b.store(self.values.lanes(b, value), state)
 
+    def measure(self, b: ir.IRBuilder) -> None:
+        """Add up the squares of this frame."""
+        self.powers.add(b, self.values)
+
     def end(self, b: ir.IRBuilder) -> None:
-        """Put the states back."""
+        """Put the states and the sums of squares back."""
         fn = self.function
+        self.powers.end(b)
         for state, at, kind in zip(self.states, self.places, self.kinds, strict=True):
             b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)

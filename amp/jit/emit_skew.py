@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
+from amp.jit.emit_power import Powers
 from amp.jit.emit_values import Values
 from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
 
@@ -46,7 +47,14 @@ class _Skewed:
             if not value.varies:
                 self.values.emit(b, value, {})
         self.last = b.sub(fn.frames, integer(1))
+        self.powers = Powers(fn, b)
+        self.turn = b.alloca(fn.vector(I64))  # of each lane's firing, modulo those of one measured
+        every = self.kernel.every
+        ahead = b.add(fn.fired, integer(every * fn.width))  # no remainder of a negative number
+        turns = b.sub(fn.splat(b, ahead), fn.iota())
+        b.store(b.urem(turns, fn.constant(I64, every)), self.turn)
         self._steps()
+        self.powers.end(b)
         for state, at, kind in zip(self.states, places, self.kinds, strict=True):
             b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)
 
@@ -81,10 +89,24 @@ class _Skewed:
         for state, was, value in zip(self.states, old, self.kernel.nexts, strict=True):
             new = values.lanes(b, value)
             b.store(b.select(busy, new, was) if idle else new, state)
+        if self.kernel.powers:
+            self._measure(busy if idle else None)
         result = values.lanes(b, self.kernel.stores[0][0])
         b.store(result, self.given)
         if ready:
             self._write(t, result)
+
+    def _measure(self, busy: ir.Value) -> None:
+        """Add up the squares of the lanes whose firing is measured, and of those only that are busy."""
+        fn, b, every, mask = self.function, self.b, self.kernel.every, busy
+        if every > 1:
+            turn = b.load(self.turn, typ=fn.vector(I64))
+            due = b.icmp_signed("==", turn, fn.constant(I64, 0))
+            mask = due if busy is None else b.and_(due, busy)
+            following = b.add(turn, fn.constant(I64, 1))
+            over = b.icmp_signed("==", following, fn.constant(I64, every))
+            b.store(b.select(over, fn.constant(I64, 0), following), self.turn)
+        self.powers.add(b, self.values, mask)
 
     def _shifted(self, t: ir.Value) -> ir.Value:
         """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""

@@ -83,6 +83,7 @@ class Group:
     archetype: str = ""
     skewed: bool = False
     across: bool = False  # its kernel works across time
+    measured: tuple[int, ...] = ()  # outlets whose squares are added up
 
     @property
     def first(self) -> Node:
@@ -170,12 +171,22 @@ class Grouping:
         Most frames of one call.
     archetype
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
+    measure
+        Whether the squares of streams that someone reads are added up.
     """
 
     def __init__(
-        self, graph: Frozen, pace: Paces, frames: int, archetype: Callable[[NodeType], str]
+        self,
+        graph: Frozen,
+        pace: Paces,
+        frames: int,
+        archetype: Callable[[NodeType], str],
+        *,
+        measure: bool,
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
+        ends = ((edge.source, edge.outlet) for node in graph.nodes for edge in node.edges)
+        self._measured = {*ends} if measure else set()
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -215,7 +226,17 @@ class Grouping:
                     self._controls(some),
                     self._graph.takes(first),
                     self._archetype(first.type),
+                    measured=self._outlets(some),
                 )
+
+    def _outlets(self, members: list[Node]) -> tuple[int, ...]:
+        """Outlets of theirs that are measured."""
+        count = len(type(members[0].type).outlets)
+        return tuple(
+            outlet
+            for outlet in range(count)
+            if any((node.index, outlet) in self._measured for node in members)
+        )
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
         first = members[0]

@@ -44,15 +44,24 @@ ACROSS = 4
 
 
 def lower(
-    clustering: Clustering, items: list[Item], *, frames: int, batch: int, sample_rate: float
+    clustering: Clustering,
+    items: list[Item],
+    *,
+    frames: int,
+    batch: int,
+    sample_rate: float,
+    every: int,
 ) -> Lowered:
-    """Kernels of ``items`` when no call runs more than ``frames`` frames."""
-    return _Lowering(clustering, frames, batch, sample_rate).run(items)
+    """Kernels of ``items`` when no call runs more than ``frames`` frames; the power of streams is
+    measured in every ``every``-th firing."""
+    return _Lowering(clustering, frames, batch, sample_rate, every).run(items)
 
 
 class _Lowering:
-    def __init__(self, clustering: Clustering, frames: int, batch: int, sample_rate: float) -> None:
-        self.clustering = clustering
+    def __init__(
+        self, clustering: Clustering, frames: int, batch: int, sample_rate: float, every: int
+    ) -> None:
+        self.clustering, self.every = clustering, every
         self.frames, self.batch, self.sample_rate = frames, batch, sample_rate
         self.rings: list[Ring] = []
         self.calls: list[Call] = []
@@ -68,7 +77,7 @@ class _Lowering:
             self._put_across(item)
         self._make_rings()
         steps = self._steps(items)
-        return Lowered(steps, self.calls, self.rings, self.frames)
+        return Lowered(steps, self.calls, self.rings, self.frames, self.clustering.dynamic)
 
     def _number(self, items: list[Item]) -> None:
         for item in items:
@@ -267,7 +276,7 @@ class _Lowering:
         code = self.traced.get(key)
         if code is None:
             rate = self.sample_rate * head.pace.firings / head.pace.frames
-            code = self.traced[key] = trace_kernel(parts, ins, rate)
+            code = self.traced[key] = trace_kernel(parts, ins, rate, self.every)
         outs = [out for part in parts.values() for _, out in part.outs]
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
         self.calls.append(call)

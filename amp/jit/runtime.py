@@ -112,6 +112,41 @@ def load_scheduler() -> Callable[[int, int, int], int]:
     return scheduler
 
 
+@dataclass(frozen=True)
+class HeatFunctions:
+    """``advance``, ``peek`` and ``energy`` of ``amp/archetypes_cpp/heat.hpp``, given addresses."""
+
+    advance: Callable[[int, int, int, int], None]
+    peek: Callable[[int, int, int, int], None]
+    energy: Callable[[int, int, int, int], None]
+
+
+@functools.cache
+def load_heat(size: int) -> HeatFunctions:
+    """The functions of a table of ``size`` bytes.
+
+    Raises
+    ------
+    ArchetypeUnavailable
+        When the library is not installed, or was built from other sources.
+    """
+    library = _library()
+    built = library.amp_heat_size
+    built.argtypes, built.restype = [], ctypes.c_int64
+    if built() != size:
+        raise ArchetypeUnavailable(
+            "the runtime was built from this package's sources",
+            expected=f"a table of {size} bytes",
+            got=f"{built()}",
+            fix="install amp again",
+        )
+    found = [getattr(library, f"amp_heat_{name}") for name in ("advance", "peek", "energy")]
+    for function in found:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
+        function.restype = None
+    return HeatFunctions(*found)
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(installed("lib/libamp_runtime.so")))

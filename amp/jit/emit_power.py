@@ -1,0 +1,122 @@
+"""Powers in generated code: squares of streams, added up in cells of the clock.
+
+A kernel that measures is a function ``body`` and a function ``kernel`` that calls it cell by cell, so that
+a call adds to the sums of one cell only. The sums of a lane are added in the order of its firings,
+whatever the calls are: each goes on where the one before left them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from amp.jit import words as w
+from amp.jit.driver import divided
+from amp.jit.llvm import F64, KERNEL_TYPE, PTR, integer, larger, loop, offset, pieces, smaller, word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amp.jit.emit_values import Values
+    from amp.jit.kernel_function import KernelFunction
+
+
+def emit_cells(module: ir.Module, body: ir.Function) -> None:
+    """Emit ``kernel``, which has ``body`` run the firings of one cell of the clock after another."""
+    function = ir.Function(module, KERNEL_TYPE, "kernel")
+    function.attributes.add("nounwind")
+    args, frames = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    firings, period, late = (word(b, args, w.POWER_PACE + i) for i in range(3))
+    base, stride = word(b, args, w.POWER_BASE, PTR), word(b, args, w.POWER_STRIDE)
+    size = integer(w.CELL)
+
+    def piece(done: ir.Value) -> ir.Value:
+        k, left = word(b, args, w.FIRED), b.sub(frames, done)
+        clock = divided(b, b.add(b.mul(k, period), late), firings)
+        cell = b.udiv(clock, size)
+        slot = b.and_(cell, integer(w.CELLS - 1))
+        b.store(offset(b, base, b.mul(slot, stride)), offset(b, args, integer(8 * w.POWER)))
+        border = b.sub(b.mul(b.mul(b.add(cell, integer(1)), size), firings), late)
+        least = larger(b, period, integer(1))
+        end = divided(b, b.add(border, b.sub(least, integer(1))), least)
+        paced = b.icmp_signed(">", period, integer(0))  # else its firings belong to the first cell
+        count = b.select(paced, smaller(b, b.sub(end, k), left), left)
+        b.call(body, [args, count])
+        return count
+
+    pieces(b, frames, piece)
+    b.ret_void()
+
+
+def first_measured(b: ir.IRBuilder, k: ir.Value, every: int) -> ir.Value:
+    """Firings from ``k`` on until the next one that is measured."""
+    past = b.urem(k, integer(every))
+    return b.select(
+        b.icmp_signed("==", past, integer(0)), integer(0), b.sub(integer(every), past)
+    )
+
+
+def each_measured(
+    b: ir.IRBuilder,
+    fired: ir.Value,
+    frames: ir.Value,
+    every: int,
+    body: Callable[[ir.Value], object],
+) -> None:
+    """Emit ``body(i)`` for those of ``frames`` firings from ``fired`` on that are measured."""
+    first = first_measured(b, fired, every)
+    rest = larger(b, b.sub(frames, first), integer(0))
+    count = b.udiv(b.add(rest, integer(every - 1)), integer(every))
+    loop(b, count, "measured", lambda i: body(b.add(first, b.mul(i, integer(every)))))
+
+
+def add_square(fn: KernelFunction, b: ir.IRBuilder, x: ir.Value, at: ir.Value) -> None:
+    """Add the square of one number to the sum at an address."""
+    one = fn.with_width(1)
+    b.store(one.intrinsic(b, "fma", F64, x, x, b.load(at, typ=F64)), at)
+
+
+def port_sums(fn: KernelFunction, b: ir.IRBuilder, port: int, lanes: ir.Value) -> ir.Value:
+    """Where the sums of a measured out port lie: ``lanes`` of each plane, after those of the lanes."""
+    skip = b.mul(fn.tiles, integer(fn.width * len(fn.kernel.powers)))
+    planes = sum(p.planes for p in fn.kernel.outlets[:port] if p.measured)
+    return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, integer(planes))), integer(8)))
+
+
+class Powers:
+    """The sums of one tile: in memory if few firings are measured, so that they cost no registers."""
+
+    def __init__(self, function: KernelFunction, b: ir.IRBuilder) -> None:
+        fn, self._function, self._kernel = function, function, function.kernel
+        self._places: list[ir.Value] = []
+        self._memory: list[ir.Value] = []
+        powers = self._kernel.powers
+        if not powers:
+            return
+        row = 8 * fn.width
+        base = offset(b, fn.power(b), b.mul(fn.tile, integer(row * len(powers))))
+        self._memory = [offset(b, base, integer(row * i)) for i in range(len(powers))]
+        self._places = self._memory
+        if self._kernel.every == 1:
+            with b.goto_entry_block():
+                self._places = [b.alloca(fn.vector(F64)) for _ in powers]
+            for here, at in zip(self._places, self._memory, strict=True):
+                b.store(fn.load(b, at), here)
+
+    def add(self, b: ir.IRBuilder, values: Values, mask: ir.Value = None) -> None:
+        """Add the squares of this firing, in those lanes that a mask says."""
+        fn = self._function
+        for some, at in zip(self._kernel.powers, self._places, strict=True):
+            was = total = fn.load(b, at)
+            for value in some:
+                x = values.lanes(b, value)
+                total = fn.intrinsic(b, "fma", F64, x, x, total)
+            b.store(total if mask is None else b.select(mask, total, was), at, align=fn.align)
+
+    def end(self, b: ir.IRBuilder) -> None:
+        """Put the sums back."""
+        if self._places is not self._memory:
+            for here, at in zip(self._places, self._memory, strict=True):
+                b.store(self._function.load(b, here), at, align=self._function.align)
