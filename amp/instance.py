@@ -155,6 +155,8 @@ class Instance:
     def _grow(self, edge: int) -> None:
         """Double the ring of an edge, and find everything again."""
         self.runner.grow(edge)
+        if self.heat:
+            self.heat.find_sums()
         known = {port.node.name: where for port, where in self._arrays.items()}
         self._find_ports()
         for port in (*self._ins.values(), *self._outs.values()):
@@ -296,7 +298,9 @@ class Instance:
         """Be at ``clock``; what that means for the state is up to the caller."""
         counts = Counts.at_pace(self.about, self.pace, clock).with_firings(firings or {})
         arena = self.bound.arena
-        arena.view(0, (arena.size // 8,), np.int64)[self._words] = counts.rows[self._first, FIRED]
+        memory = arena.view(0, (arena.size // 8,), np.int64)
+        memory[self._words] = counts.rows[self._first, FIRED]
+        memory[self._words - w.FIRED + w.POWER_END] = 0  # the cell is another one
         self.bound.clock[0] = clock
         if self.heat:
             self.heat.seek(clock)

@@ -32,7 +32,7 @@ KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
 SHARED_FRAMES = 1024
 """The same on several threads: enough that handing processes over is worth it."""
-HEAT = 11
+HEAT = 23
 """Of so many tokens one is measured. It divides no usual period, so that the measured ones fall on every
 phase of what repeats; see docs/decisions/0019-heat.md."""
 MAX_HEAT = 1024

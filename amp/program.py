@@ -16,7 +16,7 @@ from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.snapshot import Content
 from amp.nodes.crossfade import LONGEST
-from amp.result import Memory, Result, RingUse, Samples, State, Timing
+from amp.result import Memory, Result, RingUse, State, Timing
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
@@ -160,7 +160,7 @@ class Program:
             result = self._run(arrays, count + extra, {}, progress)
         aligned = {name: result[name][..., at : at + count] for name, at in latency.items()}
         whole = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
-        whole.heat, whole.temperature = result.heat, result.temperature
+        whole.heat_rows = result.heat_rows
         return whole
 
     def reset(self) -> None:
@@ -252,8 +252,7 @@ class Program:
     def _note_heat(self, result: Result) -> None:
         """Have a result say what the nodes' heat was since the last one."""
         if heat := self._instance.heat:
-            clock, values = heat.take()
-            result.note_heat(Samples(clock, heat.names, values), heat.capacity)
+            result.heat_rows = heat.take()
 
     def _refuse_stopped(self) -> None:
         if self._stopped:

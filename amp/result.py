@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from amp.thermal import AMBIENT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from amp.jit.heat import HeatRows
 
 
 class Result(Mapping[str, "NDArray[np.float64]"]):
@@ -39,14 +42,21 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
     ) -> None:
         self._outputs, self.latency, self.sample_rate = outputs, latency, sample_rate
         self.memory: list[Memory] = []
-        self.heat = self.temperature = Samples()
+        self.heat_rows: HeatRows | None = None
 
-    def note_heat(self, heat: Samples, capacity: NDArray[np.float64]) -> None:
-        """Say what the nodes' heat was; ``capacity`` by node [J/K]."""
-        self.heat = heat
-        self.temperature = Samples(
-            heat.clock, heat.names, AMBIENT + heat.values / capacity[:, None]
-        )
+    @functools.cached_property
+    def heat(self) -> Samples:
+        """See the class."""
+        known = self.heat_rows
+        return Samples(known.clocks, known.names, known.joules) if known else Samples()
+
+    @functools.cached_property
+    def temperature(self) -> Samples:
+        """See the class."""
+        known, heat = self.heat_rows, self.heat
+        if known is None:
+            return heat
+        return Samples(heat.clock, heat.names, AMBIENT + heat.values / known.capacity[:, None])
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -71,7 +81,7 @@ class Samples(Mapping[str, "NDArray[np.float64]"]):
     Attributes
     ----------
     clock
-        Frames that had run at each sample: at every 1024th frame of the clock, and at the end of the run.
+        Frames that had run at each sample: at every 4096th frame of the clock, and at the end of the run.
     names
         Number of each node in ``values``.
     values

@@ -13,26 +13,12 @@ double* sums_of(const Heat& h, int64_t clock) {
 // Energy that each node has taken in since the cell began, until clock `end`.
 void collect(const Heat& h, int64_t begin, int64_t end, double* energy) {
   const double* sums = sums_of(h, begin);
-  for (int64_t s = 0, row = 0; s < h.streams; ++s) {
-    const double* from = h.fixed[s] ? h.sums : sums;
-    for (int64_t b = 0; b < h.batch; ++b, ++row) {
-      double total = 0;
-      for (int64_t e = h.first_entry[row]; e < h.first_entry[row + 1]; ++e) {
-        total += from[h.entries[e]];
-      }
-      h.room[row] = total * h.scale[s];
-    }
-  }
   const double seconds = static_cast<double>(end - h.since) * h.seconds;
-  for (int64_t n = 0; n < h.nodes; ++n) {
-    for (int64_t b = 0; b < h.batch; ++b) {
-      double total = 0;
-      for (int64_t i = h.first_input[n]; i < h.first_input[n + 1]; ++i) {
-        total += h.room[h.inputs[i] * h.batch + b];
-      }
-      const int64_t at = n * h.batch + b;
-      energy[at] = total * h.power[n] + (h.pending[at] + h.constant[at] * seconds);
-    }
+  const int64_t count = h.nodes * h.batch;
+  for (int64_t at = 0; at < count; ++at) {
+    double total = h.pending[at] + h.constant[at] * seconds;
+    for (int64_t e = h.first[at]; e < h.first[at + 1]; ++e) total += sums[h.entries[e]] * h.scale[e];
+    energy[at] = total;
   }
 }
 
@@ -63,17 +49,13 @@ void lose(const Heat& h, double seconds, double* heat) {
 // exchange, the loss, and the halves again in reverse.
 void step(const Heat& h, int64_t begin, int64_t end, double* heat) {
   const int64_t count = h.nodes * h.batch;
-  collect(h, begin, end, heat);
+  collect(h, begin, end, h.room);
   const double seconds = static_cast<double>(end - begin / h.cell * h.cell) * h.seconds;
-  double* energy = h.room + h.streams * h.batch;
-  for (int64_t i = 0; i < count; ++i) {
-    energy[i] = heat[i] / 2;
-    heat[i] = h.heat[i] + energy[i];
-  }
+  for (int64_t i = 0; i < count; ++i) heat[i] = h.heat[i] + h.room[i] / 2;
   for (int64_t i = 0; i < h.couplings; ++i) exchange(h, i, seconds / 2, heat);
   lose(h, seconds, heat);
   for (int64_t i = h.couplings; i-- > 0;) exchange(h, i, seconds / 2, heat);
-  for (int64_t i = 0; i < count; ++i) heat[i] += energy[i];
+  for (int64_t i = 0; i < count; ++i) heat[i] += h.room[i] / 2;
 }
 
 }  // namespace
@@ -88,13 +70,6 @@ void amp_heat_advance(Heat* heat, int64_t begin, int64_t end, double* out) {
     std::memcpy(h.heat, out, count * sizeof(double));
     std::fill_n(h.pending, count, 0.0);
     std::fill_n(sums_of(h, begin), h.words, 0.0);
-    for (int64_t s = 0; s < h.streams; ++s) {
-      if (!h.fixed[s]) continue;
-      const int64_t row = s * h.batch;
-      for (int64_t e = h.first_entry[row]; e < h.first_entry[row + h.batch]; ++e) {
-        h.sums[h.entries[e]] = 0;
-      }
-    }
     h.since = border;
     out += count;
   }

@@ -6,19 +6,15 @@
 #include <stdint.h>
 
 struct Heat {
-  int64_t nodes, batch, streams, couplings;
+  int64_t nodes, batch, couplings;
   int64_t cell, cells;  // frames of a cell, and cells whose sums are kept
   int64_t words;        // of the sums of a cell
   int64_t since;        // clock from which constants have heated and it is not in `pending`
   double seconds;       // of a frame
   double* sums;         // of squares: (cells, words)
-  const int64_t* first_entry;  // by (stream, batch), and where the last ones end
-  const int64_t* entries;      // words of a cell that make up a stream's sum
-  const double* scale;         // by stream: from its sum to energy [J]
-  const int64_t* fixed;        // by stream: whether its sums lie in cell 0 always
-  const int64_t* first_input;  // by node, and where the last ones end
-  const int64_t* inputs;       // streams that heat a node
-  const double* power;         // by node: kappa
+  const int64_t* first;        // by (node, batch), and where the last ones end
+  const int64_t* entries;      // words of a cell that heat a node
+  const double* scale;         // of each: from its sum to energy [J]
   const double* capacity;      // by node [J/K]
   const double* loss;          // by node [W/K]
   const int64_t* from;         // by coupling: two nodes, and what conducts between them [W/K]
@@ -27,7 +23,7 @@ struct Heat {
   const double* constant;  // (nodes, batch): power of constants [W]
   double* pending;         // (nodes, batch): energy of this cell that is in no sum [J]
   double* heat;            // (nodes, batch): energy of each node above ambient [J]
-  double* room;            // (streams + nodes, batch)
+  double* room;            // (nodes, batch)
 };
 
 #pragma GCC visibility push(default)  // the only names these libraries export

@@ -294,7 +294,7 @@ class Bound:
                     _fill_lanes(states[:, i], values, slot.type)
                 else:
                     _fill_lanes(states[:, i], np.array([initial]), slot.type)
-            bound.words[w.FIRED] = 0
+            bound.words[w.FIRED] = bound.words[w.POWER_END] = 0
         for ring in self.rings:
             for lanes, tokens in ring.ring.initial:
                 ring.put(lanes, tokens)
@@ -309,8 +309,9 @@ class Bound:
         words[w.LANES] = call.lanes
         words[w.POWER] = words[w.POWER_BASE] = self.address(self._power_at + 8 * bound.power_at)
         words[w.POWER_STRIDE] = 8 * self._power_words
-        dynamic = self.lowered.dynamic[call.groups[0].first.index]
-        words[w.POWER_PACE : w.POWER_PACE + 3] = (1, 0, 0) if dynamic else call.pace
+        # where some firings are at no known clock, a run stops at each border of a cell
+        pace = (1, 0, 0) if self.lowered.dynamic.any() else call.pace
+        words[w.POWER_PACE : w.POWER_PACE + 3] = pace
         for i, binding in enumerate(call.ins):
             port = words[bound.layout.inlet(i) :]
             if binding.mode == "table":

@@ -8,6 +8,7 @@ Nothing here allows LLVM to change a rounding.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
@@ -16,7 +17,7 @@ from amp.jit import words as w
 from amp.jit.emit_across import emit_across
 from amp.jit.emit_archetype import emit_archetype
 from amp.jit.emit_ports import Ports
-from amp.jit.emit_power import Powers, emit_cells, first_measured
+from amp.jit.emit_power import Powers, emit_cells, first_measured, known_after
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
 from amp.jit.emit_values import PURE, Values
@@ -137,25 +138,34 @@ class _Emitter:
         wait = b.phi(I64, "wait") if sparse else None
         for tile in tiles:
             tile.begin_frame(b, first, j)
+        due = None if wait is None else b.icmp_signed("==", wait, integer(0))
+        known = known_after(self.kernel)
+        self._measure(tiles, known.get(-1, []), due)
         for value in self.kernel.values:  # those of all tiles side by side
             for tile in tiles:
                 tile.emit(b, value)
+            self._measure(tiles, known.get(value.index, []), due)
         for tile in tiles:
             tile.end_frame(b)
-        if wait is None:
-            for tile in tiles:
-                tile.measure(b)
-        else:
-            due = b.icmp_signed("==", wait, integer(0))
-            with b.if_then(due, likely=False):
-                for tile in tiles:
-                    tile.measure(b)
+        if wait is not None:
             wait.add_incoming(start, before)
             wait.add_incoming(b.select(due, integer(every - 1), b.sub(wait, integer(1))), b.block)
         following = b.add(j, integer(1))
         j.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), body, after)
         b.position_at_end(after)
+
+    def _measure(self, tiles: list[_Tile], powers: list[int], due: ir.Value | None) -> None:
+        """Add up the squares of some powers, if they are ``due`` in this frame."""
+        b = self.function.entry
+        if not powers:
+            return
+        for tile in tiles:
+            for value in dict.fromkeys(v for i in powers for v in self.kernel.powers[i]):
+                tile.values.lanes(b, value)  # before the branch, since others may need it too
+        with b.if_then(due, likely=False) if due is not None else nullcontext():
+            for tile in tiles:
+                tile.powers.add(b, tile.values, powers)
 
 
 class _Tile:
@@ -169,7 +179,7 @@ class _Tile:
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
-        self.powers = Powers(function, b)
+        self.powers = Powers(function, b, near=function.kernel.every == 1)
         kernel = self.kernel
         self.values.readers = [self.ports.reader(b, port) for port in range(len(kernel.inlets))]
         self.writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
@@ -214,10 +224,6 @@ class _Tile:
                 writer(b, plane, self.values.lanes(b, value))
         for state, value in zip(self.states, self.kernel.nexts, strict=True):
             b.store(self.values.lanes(b, value), state)
-
-    def measure(self, b: ir.IRBuilder) -> None:
-        """Add up the squares of this frame."""
-        self.powers.add(b, self.values)
 
     def end(self, b: ir.IRBuilder) -> None:
         """Put the states and the sums of squares back."""

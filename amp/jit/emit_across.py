@@ -69,7 +69,7 @@ class _Across:
             for value in self.kernel.values:
                 if not value.varies:
                     values.emit(b, value, {})
-        self.powers = Powers(fn.with_width(1), b)
+        self.powers = Powers(fn.with_width(1), b, near=True)
         pieces(b, fn.frames, self._piece)
         self.powers.end(b)
 

@@ -18,6 +18,7 @@ from amp.jit.llvm import F64, KERNEL_TYPE, PTR, integer, larger, loop, offset, p
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amp.ir import Kernel
     from amp.jit.emit_values import Values
     from amp.jit.kernel_function import KernelFunction
 
@@ -28,26 +29,33 @@ def emit_cells(module: ir.Module, body: ir.Function) -> None:
     function.attributes.add("nounwind")
     args, frames = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
+    end = b.add(word(b, args, w.FIRED), frames)
+    with b.if_else(b.icmp_signed("<=", end, word(b, args, w.POWER_END))) as (inside, across):
+        with inside:
+            b.call(body, [args, frames])
+        with across:
+            pieces(b, frames, lambda done: _run_cell(b, body, b.sub(frames, done)))
+    b.ret_void()
+
+
+def _run_cell(b: ir.IRBuilder, body: ir.Function, left: ir.Value) -> ir.Value:
+    """Run as many of the firings that are ``left`` as belong to the cell of the first; how many."""
+    args = b.function.args[0]
     firings, period, late = (word(b, args, w.POWER_PACE + i) for i in range(3))
     base, stride = word(b, args, w.POWER_BASE, PTR), word(b, args, w.POWER_STRIDE)
-    size = integer(w.CELL)
-
-    def piece(done: ir.Value) -> ir.Value:
-        k, left = word(b, args, w.FIRED), b.sub(frames, done)
-        clock = divided(b, b.add(b.mul(k, period), late), firings)
-        cell = b.udiv(clock, size)
-        slot = b.and_(cell, integer(w.CELLS - 1))
-        b.store(offset(b, base, b.mul(slot, stride)), offset(b, args, integer(8 * w.POWER)))
-        border = b.sub(b.mul(b.mul(b.add(cell, integer(1)), size), firings), late)
-        least = larger(b, period, integer(1))
-        end = divided(b, b.add(border, b.sub(least, integer(1))), least)
-        paced = b.icmp_signed(">", period, integer(0))  # else its firings belong to the first cell
-        count = b.select(paced, smaller(b, b.sub(end, k), left), left)
-        b.call(body, [args, count])
-        return count
-
-    pieces(b, frames, piece)
-    b.ret_void()
+    k, size = word(b, args, w.FIRED), integer(w.CELL)
+    cell = b.udiv(divided(b, b.add(b.mul(k, period), late), firings), size)
+    slot = b.and_(cell, integer(w.CELLS - 1))
+    b.store(offset(b, base, b.mul(slot, stride)), offset(b, args, integer(8 * w.POWER)))
+    least = larger(b, period, integer(1))
+    border = b.sub(b.mul(b.mul(b.add(cell, integer(1)), size), firings), late)
+    end = divided(b, b.add(border, b.sub(least, integer(1))), least)
+    paced = b.icmp_signed(">", period, integer(0))  # else all belong to the first cell
+    end = b.select(paced, end, integer(1 << 62))
+    b.store(end, offset(b, args, integer(8 * w.POWER_END)))
+    count = smaller(b, b.sub(end, k), left)
+    b.call(body, [args, count])
+    return count
 
 
 def first_measured(b: ir.IRBuilder, k: ir.Value, every: int) -> ir.Value:
@@ -85,10 +93,20 @@ def port_sums(fn: KernelFunction, b: ir.IRBuilder, port: int, lanes: ir.Value) -
     return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, integer(planes))), integer(8)))
 
 
-class Powers:
-    """The sums of one tile: in memory if few firings are measured, so that they cost no registers."""
+def known_after(kernel: Kernel) -> dict[int, list[int]]:
+    """Powers of a kernel by the value after which all of theirs are known: the sooner they are added, the
+    shorter a register is taken. -1 if none of them changes from frame to frame."""
+    found: dict[int, list[int]] = {}
+    for i, some in enumerate(kernel.powers):
+        last = max((value.index for value in some if value.varies), default=-1)
+        found.setdefault(last, []).append(i)
+    return found
 
-    def __init__(self, function: KernelFunction, b: ir.IRBuilder) -> None:
+
+class Powers:
+    """The sums of one tile: in registers, or in memory if few firings are measured one at a time."""
+
+    def __init__(self, function: KernelFunction, b: ir.IRBuilder, *, near: bool) -> None:
         fn, self._function, self._kernel = function, function, function.kernel
         self._places: list[ir.Value] = []
         self._memory: list[ir.Value] = []
@@ -99,18 +117,21 @@ class Powers:
         base = offset(b, fn.power(b), b.mul(fn.tile, integer(row * len(powers))))
         self._memory = [offset(b, base, integer(row * i)) for i in range(len(powers))]
         self._places = self._memory
-        if self._kernel.every == 1:
+        if near:
             with b.goto_entry_block():
                 self._places = [b.alloca(fn.vector(F64)) for _ in powers]
             for here, at in zip(self._places, self._memory, strict=True):
                 b.store(fn.load(b, at), here)
 
-    def add(self, b: ir.IRBuilder, values: Values, mask: ir.Value = None) -> None:
-        """Add the squares of this firing, in those lanes that a mask says."""
+    def add(
+        self, b: ir.IRBuilder, values: Values, only: list[int] | None = None, mask: ir.Value = None
+    ) -> None:
+        """Add the squares of this firing, or those of some powers; in those lanes that a mask says."""
         fn = self._function
-        for some, at in zip(self._kernel.powers, self._places, strict=True):
+        for i in range(len(self._places)) if only is None else only:
+            at = self._places[i]
             was = total = fn.load(b, at)
-            for value in some:
+            for value in self._kernel.powers[i]:
                 x = values.lanes(b, value)
                 total = fn.intrinsic(b, "fma", F64, x, x, total)
             b.store(total if mask is None else b.select(mask, total, was), at, align=fn.align)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llvmlite import ir
+
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
 from amp.jit.emit_power import Powers
@@ -13,8 +15,6 @@ from amp.jit.emit_values import Values
 from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
 
 if TYPE_CHECKING:
-    from llvmlite import ir
-
     from amp.jit.kernel_function import KernelFunction
 
 
@@ -47,12 +47,9 @@ class _Skewed:
             if not value.varies:
                 self.values.emit(b, value, {})
         self.last = b.sub(fn.frames, integer(1))
-        self.powers = Powers(fn, b)
-        self.turn = b.alloca(fn.vector(I64))  # of each lane's firing, modulo those of one measured
-        every = self.kernel.every
-        ahead = b.add(fn.fired, integer(every * fn.width))  # no remainder of a negative number
-        turns = b.sub(fn.splat(b, ahead), fn.iota())
-        b.store(b.urem(turns, fn.constant(I64, every)), self.turn)
+        self.powers = Powers(fn, b, near=self.kernel.every == 1)
+        self.turn = b.alloca(I64)  # of the firing of lane 0, modulo those of one measured
+        b.store(b.urem(fn.fired, integer(self.kernel.every)), self.turn)
         self._steps()
         self.powers.end(b)
         for state, at, kind in zip(self.states, places, self.kinds, strict=True):
@@ -96,17 +93,20 @@ class _Skewed:
         if ready:
             self._write(t, result)
 
-    def _measure(self, busy: ir.Value) -> None:
+    def _measure(self, busy: ir.Value | None) -> None:
         """Add up the squares of the lanes whose firing is measured, and of those only that are busy."""
-        fn, b, every, mask = self.function, self.b, self.kernel.every, busy
-        if every > 1:
-            turn = b.load(self.turn, typ=fn.vector(I64))
-            due = b.icmp_signed("==", turn, fn.constant(I64, 0))
-            mask = due if busy is None else b.and_(due, busy)
-            following = b.add(turn, fn.constant(I64, 1))
-            over = b.icmp_signed("==", following, fn.constant(I64, every))
-            b.store(b.select(over, fn.constant(I64, 0), following), self.turn)
-        self.powers.add(b, self.values, mask)
+        fn, b, every = self.function, self.b, self.kernel.every
+        if every == 1:
+            self.powers.add(b, self.values, mask=busy)
+            return
+        turn = b.load(self.turn, typ=I64)
+        following = b.add(turn, integer(1))
+        over = b.icmp_signed("==", following, integer(every))
+        b.store(b.select(over, integer(0), following), self.turn)
+        with b.if_then(b.icmp_signed("<", turn, integer(fn.width))):
+            lanes = ir.Constant(fn.vector(I64), [lane % every for lane in range(fn.width)])
+            due = b.icmp_signed("==", lanes, fn.splat(b, turn))
+            self.powers.add(b, self.values, mask=due if busy is None else b.and_(due, busy))
 
     def _shifted(self, t: ir.Value) -> ir.Value:
         """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""

@@ -6,6 +6,7 @@ the sums of the cells that are over into the heat of every node (``amp/archetype
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,32 +17,64 @@ from amp.jit import words as w
 from amp.jit.runtime import load_heat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from amp.frozen import Frozen
+    from amp.frozen import Frozen, Node
     from amp.jit.bind import Bound
     from amp.schedule import Paces
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
+    Words = NDArray[np.int64]
 
 TABLE = np.dtype(
     [
         (name, np.int64)
-        for name in ("nodes", "batch", "streams", "couplings", "cell", "cells", "words", "since")
+        for name in ("nodes", "batch", "couplings", "cell", "cells", "words", "since")
     ]
     + [("seconds", np.float64)]
     + [
         (name, np.int64)
         for name in (
-            "sums", "first_entry", "entries", "scale", "fixed", "first_input", "inputs", "power",
-            "capacity", "loss", "from", "to", "conductance", "constant", "pending", "heat", "room",
+            "sums", "first", "entries", "scale", "capacity", "loss", "from", "to", "conductance",
+            "constant", "pending", "heat", "room",
         )
     ]
 )  # fmt: skip
 """The structure of ``amp/archetypes_cpp/heat.hpp``, field by field; addresses are words."""
+_HAVE = ("constant", "pending", "heat", "room")
+
+
+class HeatRows:
+    """What a run leaves of the heat of its nodes: rows (sample, node, batch) at the borders of cells, and
+    what the heat at its end is made of, which is computed when it is asked for.
+
+    Attributes
+    ----------
+    names, capacity
+        Number of each node in the rows; heat capacity of each node [J/K].
+    """
+
+    def __init__(self, heat: Heat, rows: list[Floats]) -> None:
+        self.names, self.capacity = heat.names, heat.capacity
+        self._heat, self._rows = heat, rows
+        self._clock = heat.clock
+        self._left = heat.left() if heat.clock % w.CELL or not rows else None
+
+    @functools.cached_property
+    def clocks(self) -> Ints:
+        """Clock of each sample."""
+        count, last = sum(map(len, self._rows)), self._clock // w.CELL
+        borders = np.arange(last - count + 1, last + 1) * w.CELL
+        return borders if self._left is None else np.append(borders, self._clock)
+
+    @functools.cached_property
+    def joules(self) -> Floats:
+        """Heat of each node at each sample, (sample, node, batch)."""
+        now = [] if self._left is None else [self._heat.peek(self._clock, *self._left)]
+        return np.concatenate([*self._rows, *now])
 
 
 class Heat:
@@ -58,122 +91,150 @@ class Heat:
     """
 
     def __init__(self, graph: Frozen, pace: Paces, bound: Bound, every: int) -> None:
-        self._graph, self._bound, self._every = graph, bound, every
+        self._graph, self._bound = graph, bound
         self.clock = 0
         nodes = graph.nodes
-        hidden = {node.index: node.edges[0].source for node in nodes if node.type.router == "sample"}
-        self.names = {node.name: node.index for node in nodes if node.index not in hidden}
-        self._dynamic = bool(graph.dynamic.any())
+        # a node that amp has put between two others is the edge between them
+        inner = {node.index: node.edges[0].source for node in nodes if node.type.router == "sample"}
+        self.names = {node.name: node.index for node in nodes if node.index not in inner}
+        self._cells = 1 if graph.dynamic.any() else w.CELLS
         self._functions = load_heat(TABLE.itemsize)
         self._table = np.zeros(1, TABLE)
-        self._kept: dict[str, NDArray[Any]] = {}
-        self._table["nodes"], self._table["batch"] = len(nodes), graph.batch
-        self._table["cell"], self._table["cells"] = w.CELL, w.CELLS
-        self._table["seconds"] = 1.0 / graph.sample_rate
-        self._add_streams(pace)
-        thermal = [node.thermal for node in nodes]
-        self.capacity = np.array([t.capacity for t in thermal])
-        power = [0.0 if i in hidden else t.power for i, t in enumerate(thermal)]
-        ends = [
-            (hidden.get(edge.source, edge.source), node.index, thermal[node.index].coupling)
-            for node in nodes
-            for edge in node.edges
-            if node.index not in hidden and thermal[node.index].coupling
-        ]
-        ends = [end for end in ends if end[0] != end[1]]
-        shape = (len(nodes), graph.batch)
-        self._keep(
-            power=np.array(power),
-            capacity=self.capacity,
-            loss=np.array([t.loss for t in thermal]),
-            **{
-                name: np.array([end[i] for end in ends], np.float64 if i == 2 else np.int64)
-                for i, name in enumerate(("from", "to", "conductance"))
-            },
-            constant=np.zeros(shape),
-            pending=np.zeros(shape),
-            heat=np.zeros(shape),
-        )
-        self._table["couplings"] = len(ends)
-        self._rows: list[tuple[Ints, Floats]] = []
+        self._rows: list[Floats] = []
+        for name, value in (
+            ("nodes", len(nodes)),
+            ("batch", graph.batch),
+            ("cell", w.CELL),
+            ("cells", self._cells),
+            ("words", bound.powers().shape[1]),
+            ("seconds", 1.0 / graph.sample_rate),
+        ):
+            self._table[name] = value
+        self._power = np.array([0.0 if n.index in inner else n.thermal.power for n in nodes])
+        self.capacity = np.array([node.thermal.capacity for node in nodes])
+        self._words = self._table.view(np.int64)
+        self._address = self._table.ctypes.data
+        self._shape = shape = (len(nodes), graph.batch)
+        self.find_sums()
+        self._have = np.zeros((len(_HAVE), *shape))
+        self._constants, self._pending, self._heat, _ = self._have
+        self._kept: list[NDArray[Any]] = []
+        for name, array in (
+            ("capacity", self.capacity),
+            ("loss", np.array([node.thermal.loss for node in nodes])),
+            *zip(_HAVE, self._have, strict=True),
+        ):
+            self._keep(name, array)
+        self._find_places()
+        self._add_streams(pace, every)
+        self._couple(inner)
         self.refresh()
 
-    def _keep(self, **arrays: NDArray[Any]) -> None:
-        """Have the table point at arrays."""
-        for name, array in arrays.items():
-            self._kept[name] = array = np.ascontiguousarray(array)
-            self._table[name] = array.ctypes.data
+    def _keep(self, name: str, array: NDArray[Any]) -> None:
+        """Have the table point at an array."""
+        self._kept.append(array)
+        self._table[name] = array.ctypes.data
 
-    def _add_streams(self, pace: Paces) -> None:
-        """Which words of a cell each stream's squares are added up in, and whom they heat."""
-        graph, bound = self._graph, self._bound
-        self.places: dict[tuple[str, int], Ints] = {}
-        for call in bound.calls:
+    def _find_places(self) -> None:
+        """In which words of a cell each stream's squares are added up, (batch, number)."""
+        self._places: dict[tuple[str, int], Ints] = {}
+        for call in self._bound.calls:
             for position, outlet in call.call.code.powers:
                 for slot, node in enumerate(call.call.groups[position].members):
-                    place = bound.power_place(call, position, outlet, slot)
-                    self.places[node.name, outlet] = place
-        number = {stream: i for i, stream in enumerate(self.places)}
-        entries = [row for place in self.places.values() for row in place]
-        scale, fixed = [], []
-        for name, outlet in self.places:
-            node = graph.nodes[graph.numbers[name]]
+                    place = self._bound.power_place(call, position, outlet, slot)
+                    self._places[node.name, outlet] = place
+
+    def _add_streams(self, pace: Paces, every: int) -> None:
+        """Note which words heat each node, and how much."""
+        graph = self._graph
+        entries: list[Ints] = []
+        scales: list[float] = []
+        for node in graph.nodes:
+            streams = [(graph.nodes[edge.source], edge.outlet) for edge in node.edges]
+            places = [self._places[source.name, outlet] for source, outlet in streams]
+            joules = [every * self._token_energy(pace, *stream) for stream in streams]
+            for batch in range(graph.batch):
+                entries.append(np.concatenate([np.zeros(0, np.int64), *(p[batch] for p in places)]))
+                for each, place in zip(joules, places, strict=True):
+                    scales += [each * self._power[node.index]] * place.shape[1]
+        self._keep("first", np.cumsum([0, *map(len, entries)]))
+        self._keep("entries", np.concatenate(entries))
+        self._keep("scale", np.array(scales))
+
+    def _token_energy(self, pace: Paces, node: Node, outlet: int) -> float:
+        """Energy of a token that is 1 in one of its channels [J], at a kappa of 1."""
+        graph, frames = self._graph, 1.0  # of the clock; so long is one that comes as data says
+        if not graph.dynamic[node.index]:
             counts = node.type.counts(type(node.type).outlets[outlet])
-            fixed.append(bool(graph.dynamic[node.index]))
-            each = pace[node.index]  # of a token that comes as data says: one frame
-            frames = 1.0 if fixed[-1] else each.frames * len(counts) / (each.firings * sum(counts))
-            scale.append(frames * self._every / (graph.sample_rate * node.channels))
-        inputs = [
-            [number[graph.nodes[edge.source].name, edge.outlet] for edge in node.edges]
-            for node in graph.nodes
+            each = pace[node.index]
+            frames = each.frames * len(counts) / (each.firings * sum(counts))
+        return frames / (graph.sample_rate * node.channels)
+
+    def _couple(self, inner: dict[int, int]) -> None:
+        """Note which nodes exchange heat: the ends of every edge into one that conducts."""
+        found = [
+            (inner.get(edge.source, edge.source), node.index, node.thermal.coupling)
+            for node in self._graph.nodes
+            for edge in node.edges
+            if node.index not in inner and node.thermal.coupling
         ]
-        self._table["streams"], self._table["words"] = len(number), bound.powers().shape[1]
-        self._keep(
-            first_entry=np.cumsum([0, *map(len, entries)]),
-            entries=np.concatenate([np.zeros(0, np.int64), *entries]),
-            scale=np.array(scale),
-            fixed=np.array(fixed, np.int64),
-            first_input=np.cumsum([0, *map(len, inputs)]),
-            inputs=np.array([i for some in inputs for i in some], np.int64),
-            room=np.zeros((len(number) + len(graph.nodes)) * graph.batch),
-        )
+        found = [ends for ends in found if ends[0] != ends[1]]
+        self._table["couplings"] = len(found)
+        self._keep("from", np.array([end[0] for end in found], np.int64))
+        self._keep("to", np.array([end[1] for end in found], np.int64))
+        self._keep("conductance", np.array([end[2] for end in found], np.float64))
 
     # ---- the clock
 
     def room(self) -> int:
         """Frames that may run before it is moved on."""
-        return (1 if self._dynamic else w.CELLS) * w.CELL - self.clock % w.CELL
+        return self._cells * w.CELL - self.clock % w.CELL
 
     def advance(self, clock: int) -> None:
         """Move on to ``clock``, until which the program has run."""
-        borders = np.arange(self.clock // w.CELL + 1, clock // w.CELL + 1) * w.CELL
-        if len(borders):
-            rows = np.empty((len(borders), *self._kept["heat"].shape))
-            self._call("advance", clock, rows)
-            self._rows.append((borders, rows))
+        count = clock // w.CELL - self.clock // w.CELL
+        if count:
+            rows = np.empty((count, *self._shape))
+            self._call(self._functions.advance, clock, rows)
+            self._rows.append(rows)
         self.clock = clock
 
-    def take(self) -> tuple[Ints, Floats]:
-        """Clocks of the samples since the last time, and the heat then, (sample, node, batch): at each
-        border of a cell, and now."""
+    def take(self) -> HeatRows:
+        """The heat at each border of a cell since the last time, and now."""
         rows, self._rows = self._rows, []
-        if not rows or rows[-1][0][-1] != self.clock:
-            now = np.empty((1, *self._kept["heat"].shape))
-            self._call("peek", self.clock, now)
-            rows.append((np.array([self.clock]), now))
-        clocks, heat = zip(*rows, strict=True)
-        return np.concatenate(clocks), np.concatenate(heat)
+        return HeatRows(self, rows)
 
-    def _call(self, name: str, clock: int, out: Floats) -> None:
-        self._table["sums"] = self._bound.powers().ctypes.data  # memory may have moved
-        function = getattr(self._functions, name)
-        function(self._table.ctypes.data, self.clock, clock, out.ctypes.data)
+    def left(self) -> tuple[Words, Floats, Floats]:
+        """What the heat is made of at this moment: the table, the sums of the cell, what nodes have."""
+        return (
+            self._words.copy(),
+            self._sums[self.clock // w.CELL % self._cells].copy(),
+            self._have.copy(),
+        )
+
+    def peek(self, clock: int, words: Words, sums: Floats, have: Floats) -> Floats:
+        """The heat at a ``clock``, of what was `left` then: (1, node, batch)."""
+        out, table = np.empty((1, *self._shape)), words.view(TABLE)
+        table["cells"], table["sums"] = 1, sums.ctypes.data
+        for name, array in zip(_HAVE, have, strict=True):
+            table[name] = array.ctypes.data
+        self._functions.peek(table.ctypes.data, clock, clock, out.ctypes.data)
+        return out
+
+    def _call(
+        self, function: Callable[[int, int, int, int], None], clock: int, out: Floats
+    ) -> None:
+        function(self._address, self.clock, clock, out.ctypes.data)
+
+    def find_sums(self) -> None:
+        """Find the sums where the program's memory is now."""
+        self._sums = self._bound.powers()
+        self._table["sums"] = self._sums.ctypes.data
 
     def reset(self) -> None:
         """All at ambient temperature, at clock 0; the program's memory is cleared already."""
         self.seek(0)
-        for name in ("pending", "heat"):
-            self._kept[name][:] = 0.0
+        self._pending[:] = self._heat[:] = 0.0
 
     def seek(self, clock: int) -> None:
         """Go on at ``clock``."""
@@ -184,23 +245,18 @@ class Heat:
 
     def refresh(self) -> None:
         """Constants may have changed: what the old ones have given so far is pending."""
-        constant, kept = self._constant(), self._kept
         frames = self.clock - int(self._table["since"][0])
         if frames:
-            kept["pending"] += kept["constant"] * (frames / self._graph.sample_rate)
+            self._pending += self._constants * (frames / self._graph.sample_rate)
             self._table["since"] = self.clock
-        kept["constant"][:] = constant
-
-    def _constant(self) -> Floats:
-        """Power of the constants of every node, (node, batch) [W]."""
-        out = np.zeros((len(self._graph.nodes), self._graph.batch))
+        out = self._constants
+        out[:] = 0.0
         for node in self._graph.nodes:
             for source in node.sources:
                 if source is not None and not isinstance(source, tuple | Edge):
                     value = np.asarray(self._value(source), np.float64)
                     out[node.index] += np.square(value).mean(axis=1) if value.ndim else value**2
-        constant: Floats = out * self._kept["power"][:, None]
-        return constant
+        out *= self._power[:, None]
 
     def _value(self, source: Any) -> Any:
         if isinstance(source, Param):
@@ -214,11 +270,11 @@ class Heat:
         the sums of the present cell, (batch, number)."""
         since = np.full(self._graph.batch, float(self._table["since"][0]))
         nodes = {
-            name: np.stack([self._kept["heat"][i], self._kept["pending"][i], since])
+            name: np.stack([self._heat[i], self._pending[i], since])
             for name, i in self.names.items()
         }
-        powers = self._bound.powers().reshape(-1)
-        return nodes, {name: powers[self._words(name)] for name in self.places}
+        powers = self._sums.reshape(-1)
+        return nodes, {name: powers[self._at(name)] for name in self._places}
 
     def write(
         self,
@@ -231,29 +287,24 @@ class Heat:
         self.seek(clock)
         for name, (heat, pending, since) in nodes.items():
             i = self.names[name]
-            self._kept["heat"][i], self._kept["pending"][i] = heat, pending
+            self._heat[i], self._pending[i] = heat, pending
             self._table["since"] = int(since[0])
-        sums = self._bound.powers().reshape(-1)
+        sums = self._sums.reshape(-1)
         for stream, values in powers.items():
-            sums[self._words(stream)] = values
+            sums[self._at(stream)] = values
 
-    def _words(self, stream: tuple[str, int]) -> Ints:
+    def _at(self, stream: tuple[str, int]) -> Ints:
         """Where the sums of a stream are, in this cell."""
-        fixed = self._graph.dynamic[self._graph.numbers[stream[0]]]
-        slot = 0 if fixed else self.clock // w.CELL % w.CELLS
-        return self.places[stream] + slot * int(self._table["words"][0])
+        words: Ints = self._places[stream] + self.clock // w.CELL % self._cells * self._sums.shape[1]
+        return words
 
     def carry_from(self, old: Heat) -> None:
         """Take over the heat of nodes of the same name and type, at the clock of ``old``."""
-        energy = np.empty_like(old._kept["heat"])
-        old._call("energy", old.clock, energy)
+        energy = np.empty_like(old._heat)
+        old._call(old._functions.energy, old.clock, energy)
         self.reset()
         self.seek(old.clock)
         for name, i in self.names.items():
             j = old.names.get(name, -1)
-            if j >= 0 and old._kind(j) == self._kind(i):
-                self._kept["heat"][i] = old._kept["heat"][j]
-                self._kept["pending"][i] = energy[j]
-
-    def _kind(self, index: int) -> str:
-        return self._graph.kinds[index]
+            if j >= 0 and old._graph.kinds[j] == self._graph.kinds[i]:
+                self._heat[i], self._pending[i] = old._heat[j], energy[j]

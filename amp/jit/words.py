@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from amp.ir import InPort, Kernel, OutPort
 
 TILES, FIRED, PARAMS, STATES, SCRATCH, LANES = range(6)
-# sums of squares: those of the present cell, those of cell 0, bytes from cell to cell, and the pace that
-# says which cell a firing is in: firings, frames (0: cell 0 always), offset
-POWER, POWER_BASE, POWER_STRIDE, POWER_PACE = range(6, 10)
-_HEADER = 12
+# sums of squares: those of the present cell, and the firing with which the next one begins; those of cell
+# 0, bytes from cell to cell, and the pace that says which cell a firing is in: firings, frames (0: cell 0
+# always), offset
+POWER, POWER_END, POWER_BASE, POWER_STRIDE, POWER_PACE = range(6, 11)
+_HEADER = 13
 PORT_WORDS = 8
 LINE_WORDS = 3
 
@@ -33,9 +34,9 @@ SUM_BUFFER, SUM_LANES, SUM_TABLE = range(3)
 # words of a delay line
 LINE_BASE, LINE_MASK, LINE_TILE_STRIDE = range(3)
 
-CELL = 1024
+CELL = 4096
 """Frames of the clock whose squares are added up together."""
-CELLS = 32
+CELLS = 16
 """Cells whose sums a program keeps before they are read: a power of two."""
 
 SUM_ORDER = 8
