@@ -37,7 +37,7 @@ from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates,
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import paces, settle
-from amp.thermal import Thermal
+from amp.thermal import CELLS, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -578,7 +578,7 @@ class _Reader:
 def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
     """About how many bytes a compiled ``graph`` needs, before anything is compiled.
 
-    Rings, states, delay lines and tables at ``block`` frames of ``width`` lanes, as they are laid
+    Rings, states, delay lines, sums for the heat and tables at ``block`` frames of ``width`` lanes, as they are laid
     out natively, and a few kilobytes a node for the objects of Python. The arrays of a run and the
     compiler's own memory are not in it, nor what rings grow by where rates depend on data.
     """
@@ -609,7 +609,9 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
         outlets = len(type(node.type).outlets) * copies * (1 << (length - 1).bit_length())
         wide = 8 * block if node.type.is_sum and len(node.edges) > 8 else 0
         total += 8 * lanes * (outlets + wide + known[node.signature] + 8 * len(node.edges) + 8)
-        total += 4096 + 512 * len(node.edges)
+        sums = lanes * node.type.spread * len(type(node.type).outlets)
+        total += 8 * CELLS * -(-sums // 8) * 8 * bool(sums)
+        total += 4352 + 512 * len(node.edges)
     return total
 
 

@@ -56,7 +56,7 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         known, heat = self.heat_rows, self.heat
         if known is None:
             return heat
-        return Samples(heat.clock, heat.names, AMBIENT + heat.values / known.capacity[:, None])
+        return Samples(heat.clock, heat.names, AMBIENT + heat.array / known.capacity[:, None])
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -83,8 +83,8 @@ class Samples(Mapping[str, "NDArray[np.float64]"]):
     clock
         Frames that had run at each sample: at every 4096th frame of the clock, and at the end of the run.
     names
-        Number of each node in ``values``.
-    values
+        Number of each node in ``array``.
+    array
         All of it, ``(sample, node, batch)``.
     """
 
@@ -92,15 +92,15 @@ class Samples(Mapping[str, "NDArray[np.float64]"]):
         self,
         clock: NDArray[np.int64] | None = None,
         names: Mapping[str, int] | None = None,
-        values: NDArray[np.float64] | None = None,
+        array: NDArray[np.float64] | None = None,
     ) -> None:
         self.clock = np.zeros(0, np.int64) if clock is None else clock
         self.names = {} if names is None else names
-        self.values = np.zeros((0, 0, 1)) if values is None else values
+        self.array = np.zeros((0, 0, 1)) if array is None else array
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
-            return self.values[:, self.names[name]].T
+            return self.array[:, self.names[name]].T
         except KeyError:
             raise KeyError(
                 f"no heat of a node {name!r}; there is that of {len(self.names)} nodes, and of none "

@@ -55,7 +55,7 @@ def _check_heat(state: State, now: Instance) -> None:
         if now.heat and got and got != expected:
             raise BadState(
                 f"a snapshot's {field} has the names and shapes of its graph's",
-                got=f"something else at {sorted({*expected.items()} ^ {*got.items()}, key=str)[0][0]}",
+                got=f"something else at {min({*expected.items()} ^ {*got.items()}, key=str)[0]}",
                 fix="take the snapshot anew with program.state()",
             )
     if any(not (row[2] == np.clip(row[2], 0, state.clock)).all() for row in state.heat.values()):

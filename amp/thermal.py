@@ -9,6 +9,10 @@ from amp.errors import BadValue
 
 AMBIENT = 293.15
 """Temperature around all nodes, and of all at clock 0 [K]."""
+CELL = 4096
+"""Frames of the clock whose squares are added up together."""
+CELLS = 16
+"""Cells whose sums a program keeps before they are read: a power of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,10 @@ class Thermal:
     >>> half = g.add(amp.nodes.Gain(), g.input("x"), gain=0.5, name="half",
     ...              thermal=amp.Thermal(capacity=2.0))
     >>> g.output("out", half)
-    >>> result = amp.compile(g).run({"x": np.ones((1, 1, 1000))})
-    >>> result.heat["half"][0, -1]  # 1 s of the stream, 1 W, and of the constant, 0.25 W
+    >>> result = amp.compile(g, heat=1).run({"x": np.ones((1, 1, 1000))})
+    >>> float(result.heat["half"][0, -1])  # 1 s of the stream, 1 W, and of the constant, 0.25 W
     1.25
-    >>> result.temperature["half"][0, -1] - amp.AMBIENT
+    >>> float(result.temperature["half"][0, -1] - amp.AMBIENT)
     0.625
     """
 

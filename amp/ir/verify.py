@@ -38,7 +38,9 @@ def verify(kernel: Kernel) -> Kernel:
     if any(kind not in {"f64", "i64", "turn"} for kind in types):
         raise BadIR("a state is f64, i64 or turn", got=str(types))
     if kernel.every < 1 or any(v.type != "f64" for some in kernel.powers for v in some):
-        raise BadIR("the squares of f64 are added up every so many firings", got=repr(kernel.powers))
+        raise BadIR(
+            "the squares of f64 are added up every so many firings", got=repr(kernel.powers)
+        )
     return kernel
 
 

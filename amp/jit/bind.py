@@ -18,6 +18,7 @@ from amp.jit.lowered import SILENCE
 from amp.jit.passes.hoist import PREPARED
 from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
+from amp.thermal import CELLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +150,7 @@ class Bound:
         for call in calls:
             call.power_at = power_words
             power_words += -(-call.port_sums[-1][0] // 8) * 8  # aligned as vectors are
-        power_at = arena.reserve(8 * w.CELLS * power_words if power_words else 0)
+        power_at = arena.reserve(8 * CELLS * power_words if power_words else 0)
         volatile = arena.size
         for call in calls:
             call.reserve_rest()
@@ -221,9 +222,11 @@ class Bound:
 
     def powers(self) -> NDArray[np.float64]:
         """Sums of squares, by cell: array (cells, words)."""
-        return self.arena.view(self._power_at, (w.CELLS, self._power_words))
+        return self.arena.view(self._power_at, (CELLS, self._power_words))
 
-    def power_place(self, bound: BoundCall, group: int, outlet: int, slot: int) -> NDArray[np.int64]:
+    def power_place(
+        self, bound: BoundCall, group: int, outlet: int, slot: int
+    ) -> NDArray[np.int64]:
         """Words of a cell at which the squares of an outlet of a member are added up: (batch, number),
         channel by channel."""
         call, known = bound.call, bound.call.code.powers[group, outlet]

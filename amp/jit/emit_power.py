@@ -14,6 +14,7 @@ from llvmlite import ir
 from amp.jit import words as w
 from amp.jit.driver import divided
 from amp.jit.llvm import F64, KERNEL_TYPE, PTR, integer, larger, loop, offset, pieces, smaller, word
+from amp.thermal import CELL, CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +44,9 @@ def _run_cell(b: ir.IRBuilder, body: ir.Function, left: ir.Value) -> ir.Value:
     args = b.function.args[0]
     firings, period, late = (word(b, args, w.POWER_PACE + i) for i in range(3))
     base, stride = word(b, args, w.POWER_BASE, PTR), word(b, args, w.POWER_STRIDE)
-    k, size = word(b, args, w.FIRED), integer(w.CELL)
+    k, size = word(b, args, w.FIRED), integer(CELL)
     cell = b.udiv(divided(b, b.add(b.mul(k, period), late), firings), size)
-    slot = b.and_(cell, integer(w.CELLS - 1))
+    slot = b.and_(cell, integer(CELLS - 1))
     b.store(offset(b, base, b.mul(slot, stride)), offset(b, args, integer(8 * w.POWER)))
     least = larger(b, period, integer(1))
     border = b.sub(b.mul(b.mul(b.add(cell, integer(1)), size), firings), late)
@@ -61,9 +62,7 @@ def _run_cell(b: ir.IRBuilder, body: ir.Function, left: ir.Value) -> ir.Value:
 def first_measured(b: ir.IRBuilder, k: ir.Value, every: int) -> ir.Value:
     """Firings from ``k`` on until the next one that is measured."""
     past = b.urem(k, integer(every))
-    return b.select(
-        b.icmp_signed("==", past, integer(0)), integer(0), b.sub(integer(every), past)
-    )
+    return b.select(b.icmp_signed("==", past, integer(0)), integer(0), b.sub(integer(every), past))
 
 
 def each_measured(

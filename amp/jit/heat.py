@@ -13,8 +13,8 @@ import numpy as np
 
 from amp.contract import Param
 from amp.frozen import Edge
-from amp.jit import words as w
 from amp.jit.runtime import load_heat
+from amp.thermal import CELL, CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,13 +61,13 @@ class HeatRows:
         self.names, self.capacity = heat.names, heat.capacity
         self._heat, self._rows = heat, rows
         self._clock = heat.clock
-        self._left = heat.left() if heat.clock % w.CELL or not rows else None
+        self._left = heat.left() if heat.clock % CELL or not rows else None
 
     @functools.cached_property
     def clocks(self) -> Ints:
         """Clock of each sample."""
-        count, last = sum(map(len, self._rows)), self._clock // w.CELL
-        borders = np.arange(last - count + 1, last + 1) * w.CELL
+        count, last = sum(map(len, self._rows)), self._clock // CELL
+        borders = np.arange(last - count + 1, last + 1) * CELL
         return borders if self._left is None else np.append(borders, self._clock)
 
     @functools.cached_property
@@ -97,14 +97,14 @@ class Heat:
         # a node that amp has put between two others is the edge between them
         inner = {node.index: node.edges[0].source for node in nodes if node.type.router == "sample"}
         self.names = {node.name: node.index for node in nodes if node.index not in inner}
-        self._cells = 1 if graph.dynamic.any() else w.CELLS
+        self._cells = 1 if graph.dynamic.any() else CELLS
         self._functions = load_heat(TABLE.itemsize)
         self._table = np.zeros(1, TABLE)
         self._rows: list[Floats] = []
         for name, value in (
             ("nodes", len(nodes)),
             ("batch", graph.batch),
-            ("cell", w.CELL),
+            ("cell", CELL),
             ("cells", self._cells),
             ("words", bound.powers().shape[1]),
             ("seconds", 1.0 / graph.sample_rate),
@@ -188,11 +188,11 @@ class Heat:
 
     def room(self) -> int:
         """Frames that may run before it is moved on."""
-        return self._cells * w.CELL - self.clock % w.CELL
+        return self._cells * CELL - self.clock % CELL
 
     def advance(self, clock: int) -> None:
         """Move on to ``clock``, until which the program has run."""
-        count = clock // w.CELL - self.clock // w.CELL
+        count = clock // CELL - self.clock // CELL
         if count:
             rows = np.empty((count, *self._shape))
             self._call(self._functions.advance, clock, rows)
@@ -208,7 +208,7 @@ class Heat:
         """What the heat is made of at this moment: the table, the sums of the cell, what nodes have."""
         return (
             self._words.copy(),
-            self._sums[self.clock // w.CELL % self._cells].copy(),
+            self._sums[self.clock // CELL % self._cells].copy(),
             self._have.copy(),
         )
 
@@ -295,7 +295,7 @@ class Heat:
 
     def _at(self, stream: tuple[str, int]) -> Ints:
         """Where the sums of a stream are, in this cell."""
-        words: Ints = self._places[stream] + self.clock // w.CELL % self._cells * self._sums.shape[1]
+        words: Ints = self._places[stream] + self.clock // CELL % self._cells * self._sums.shape[1]
         return words
 
     def carry_from(self, old: Heat) -> None:

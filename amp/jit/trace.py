@@ -114,9 +114,7 @@ def trace_kernel(
     return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()), power_at)
 
 
-def _prebuilt_code(
-    b: Trace, number: int, part: Part, ins: list[InBinding], every: int
-) -> Code:
+def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
     """A kernel that hands whole blocks to a prebuilt function, its params being one array; or what a
     router of the scheduler reads and writes."""
     group = part.group
@@ -126,12 +124,12 @@ def _prebuilt_code(
     inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
     ports = [outlet for outlet, _ in part.outs]
-    power_at = {
+    power_at: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {
         (number, outlet): ("port", (ports.index(outlet),))
         for outlet in group.measured
         if outlet in ports
     }
-    measured = {port for _, (port,) in power_at.values()}
+    measured = {at[0] for _, at in power_at.values()}
     outlets = tuple(
         OutPort("table", group.planes, measured=port in measured) for port in range(len(ports))
     )

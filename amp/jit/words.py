@@ -34,11 +34,6 @@ SUM_BUFFER, SUM_LANES, SUM_TABLE = range(3)
 # words of a delay line
 LINE_BASE, LINE_MASK, LINE_TILE_STRIDE = range(3)
 
-CELL = 4096
-"""Frames of the clock whose squares are added up together."""
-CELLS = 16
-"""Cells whose sums a program keeps before they are read: a power of two."""
-
 SUM_ORDER = 8
 """Accumulators of a sum, see `amp.ir.Builder.tree_sum`."""
 
