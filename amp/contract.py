@@ -17,7 +17,7 @@ import numpy as np
 from amp.cycles import as_counts
 from amp.errors import BadNode
 from amp.ir import Builder
-from amp.thermal import Thermal
+from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +221,7 @@ class NodeType:
     archetype: ClassVar[str] = ""
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output"]] = ""
-    thermal: ClassVar[Thermal] = Thermal()
+    thermal: ClassVar[Thermal] = USUAL
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]

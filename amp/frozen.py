@@ -12,7 +12,7 @@ import numpy as np
 
 from amp.contract import NodeType, Param
 from amp.cycles import Cycle
-from amp.thermal import Thermal
+from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ class Node:
     signature: int
     created: Place
     controls: tuple[Edge, ...] = ()
-    thermal: Thermal = Thermal()
+    thermal: Thermal = USUAL
 
     @property
     def kind(self) -> str:

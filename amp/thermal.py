@@ -66,3 +66,7 @@ class Thermal:
                     f"{field.name!r}",
                     got=repr(value),
                 )
+
+
+USUAL = Thermal()
+"""Those of a node that is given no others."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from amp.errors import BadIR
@@ -144,9 +143,8 @@ class _Reader:
                 self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
             case ["out", _, mode, planes, *rate]:
                 measured = rate[-1:] == ["measured"]
-                sizes = _rate(rate[: len(rate) - measured])
-                port = OutPort(mode, int(planes), *sizes)
-                self.outlets.append(replace(port, measured=measured))
+                count, step = _rate(rate[: len(rate) - measured]) or [1, 1]
+                self.outlets.append(OutPort(mode, int(planes), count, step, measured))
             case ["every", count]:
                 self.every = int(count)
             case ["param", name, kind]:

@@ -13,10 +13,9 @@ from random_schedules import moved
 import amp
 from amp import nodes
 from amp.errors import BadFile, BadState, BadValue, IllegalSchedule
+from amp.ir import parse_kernel, print_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from amp.program import Program, Result
 
 RATE = 1000.0
@@ -140,6 +139,37 @@ def test_a_cascade_has_the_same_heat_skewed_in_time() -> None:
         same_heat(ipls.run({"x": x}), kpn)
 
 
+@pytest.mark.eigen
+@pytest.mark.parametrize("every", [1, 23])
+def test_a_prebuilt_kernel_is_measured_like_its_twin(every: int) -> None:
+    g = amp.Graph(sample_rate=RATE, batch=2)
+    matrix = np.random.default_rng(1).standard_normal((3, 4))
+    mixed = g.add(nodes.MatrixMix(matrix), g.input("x", channels=4))
+    g.output("out", mixed)
+    g.output("late", amp.edge(mixed, initial=5))  # a ring of its own
+    x = RNG.standard_normal((2, 4, 9000))
+    first = amp.compile(g, archetypes="ir", heat=every).run({"x": x})
+    for ipls in (None, amp.plan(g, block=100)):
+        program = amp.compile(g, ipls, archetypes="eigen", heat=every)
+        assert "archetype" in program.ir
+        same_heat(program.run({"x": x}), first)
+    if every == 1:
+        np.testing.assert_allclose(first.heat["out"][:, -1], energy(first["out"]), rtol=1e-12)
+
+
+def test_ir_with_powers_can_be_read_back() -> None:
+    g = amp.Graph(sample_rate=RATE)
+    x = g.input("x")
+    g.output("sum", g.add(nodes.Mix(), *(g.add(nodes.Gain(), x, gain=0.5) for _ in range(12))))
+    g.output("even", g.add(nodes.Hold(2), g.add(nodes.Distributor(), x)[0]))
+    text = amp.compile(g).ir
+    assert "measured" in text
+    assert "every 23" in text
+    for kernel in text.split("\n\n"):
+        _, _, body = kernel.partition("\n")
+        assert print_kernel(parse_kernel(body)) == body
+
+
 def random_graph(rng: np.random.Generator, *, coupled: bool) -> amp.Graph:
     """Nodes of random constants, with feedback, delays and channels; none loses heat."""
     g = amp.Graph(sample_rate=RATE, batch=2)
@@ -153,13 +183,13 @@ def random_graph(rng: np.random.Generator, *, coupled: bool) -> amp.Graph:
         )
         picked = [streams[j] for j in rng.integers(len(streams), size=3)]
         late = amp.edge(picked[1], delay=int(rng.integers(0, 40)))
-        kinds: list[Callable[[], tuple[Any, ...]]] = [
-            lambda p=picked: (nodes.Gain(), p[0]),
-            lambda p=picked, e=late: (nodes.Add(), p[0], e),
-            lambda p=picked: (nodes.OnePole(), p[0]),
-            lambda p=picked: (nodes.Mix(), *p),
+        kinds: list[tuple[Any, ...]] = [
+            (nodes.Gain(), picked[0]),
+            (nodes.Add(), picked[0], late),
+            (nodes.OnePole(), picked[0]),
+            (nodes.Mix(), *picked),
         ]
-        kind, *inlets = kinds[int(rng.integers(len(kinds)))]()
+        kind, *inlets = kinds[int(rng.integers(len(kinds)))]
         named: dict[str, Any] = {"cutoff": 50.0} if isinstance(kind, nodes.OnePole) else {}
         streams.append(g.add(kind, *inlets, thermal=thermal, name=f"n{i}", **named))
     loop.connect(g.add(nodes.Gain(), streams[-1], gain=0.01))

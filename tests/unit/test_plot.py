@@ -205,7 +205,7 @@ def test_heat_is_drawn_over_time_hottest_first() -> None:
     figure = plot.heat(runs)
     hottest, next_one, _ = figure.axes
     assert "80 J" in words(figure)
-    assert "90 J in 3 nodes" in words(figure)
+    assert "90 J in 3 nodes" in figure.get_suptitle()
     seconds, kelvin = np.array(hottest.lines[0].get_data(), np.float64)
     np.testing.assert_allclose(seconds, [4.096, 5.0, 8.192, 10.0])
     np.testing.assert_allclose(kelvin, amp.AMBIENT + 8.0 * seconds)
