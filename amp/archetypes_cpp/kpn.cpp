@@ -132,8 +132,8 @@ struct Out {
   Tokens produced;
   int64_t* stamps;
   int64_t mask;
-  double* sums;   // of squares, by plane, of every `every`-th token; null: not measured
-  int64_t every;
+  double* sums = nullptr;  // of squares, by plane, of every `every`-th token; null: not measured
+  int64_t every = 1;
 };
 
 enum Kind : int64_t { kKernel, kSwitch, kSelect, kTrigger, kSample };

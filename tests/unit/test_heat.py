@@ -302,6 +302,23 @@ def test_rates_that_depend_on_data() -> None:
         np.testing.assert_array_equal(rest.heat[name], whole.heat[name][:, -len(rest.heat.clock) :])
 
 
+def test_rings_may_grow_meanwhile() -> None:
+    g = amp.Graph(sample_rate=RATE)
+    x, control = g.input("x"), g.input("control")
+    chosen = g.add(nodes.Select(), x, g.add(nodes.Gain(), x, gain=2.0, name="double"), control)
+    g.add(nodes.Gain(), chosen, gain=0.0, name="end")
+    g.output("out", amp.edge(chosen, default=0.0))
+    signal, which = noise(9000, 1), np.ones((1, 1, 9000))
+    which[..., 5000:] = -1.0
+    program = amp.compile(g, heat=1)
+    result = program.run({"x": signal, "control": which})
+    assert any(use.growth for use in program.memory.rings)
+    taken = energy(signal[..., :5000]) + energy(2.0 * signal[..., :4000])
+    np.testing.assert_allclose(result.heat["end"][:, -1], taken, rtol=1e-12)
+    np.testing.assert_allclose(result.heat["double"][:, -1], energy(signal) + 36.0, rtol=1e-12)
+    same_heat(amp.compile(g, heat=1, threads=2).run({"x": signal, "control": which}), result)
+
+
 def test_graph_files_carry_thermal_constants() -> None:
     thermal = amp.Thermal(capacity=2.0, coupling=0.5, loss=0.25, power=0.0)
     g = amp.graph_from_json(amp.graph_to_json(chain(thermal)))
