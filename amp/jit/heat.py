@@ -136,13 +136,16 @@ class Heat:
         self._table[name] = array.ctypes.data
 
     def _find_places(self) -> None:
-        """In which words of a cell each stream's squares are added up, (batch, number)."""
+        """In which words of a cell each stream's squares are added up, (batch, number): of those that
+        someone reads, whatever is in one kernel with them."""
         self._places: dict[tuple[str, int], Ints] = {}
+        read = {(edge.source, edge.outlet) for node in self._graph.nodes for edge in node.edges}
         for call in self._bound.calls:
             for position, outlet in call.call.code.powers:
                 for slot, node in enumerate(call.call.groups[position].members):
-                    place = self._bound.power_place(call, position, outlet, slot)
-                    self._places[node.name, outlet] = place
+                    if (node.index, outlet) in read:
+                        place = self._bound.power_place(call, position, outlet, slot)
+                        self._places[node.name, outlet] = place
 
     def _add_streams(self, pace: Paces, every: int) -> None:
         """Note which words heat each node, and how much."""

@@ -271,6 +271,19 @@ def test_snapshots_resets_and_clones() -> None:
         second.restore(state)
 
 
+def test_a_snapshot_has_the_streams_that_someone_reads() -> None:
+    """Also where a kernel computes some that no one does."""
+    g = amp.Graph(sample_rate=RATE)
+    x = g.input("x")
+    read = [g.add(nodes.Gain(), x, gain=float(k)) for k in range(4)]
+    g.output("out", g.add(nodes.Mix(), *read[:3]))
+    kpn, ipls = amp.compile(g), amp.compile(g, amp.plan(g, block=64))
+    kpn.run({"x": noise(100, 1)})
+    ipls.restore(kpn.state())
+    assert ipls.state().powers.keys() == kpn.state().powers.keys()
+    assert ("gain.3", 0) not in kpn.state().powers
+
+
 def test_a_swap_keeps_the_heat_of_nodes_that_stay() -> None:
     program = amp.compile(chain(), heat=1)
     x = noise(5000)
