@@ -8,8 +8,10 @@ from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
 from amp.pipeline import compile
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
+from amp.thermal import AMBIENT, Thermal
 
 __all__ = [
+    "AMBIENT",
     "IPLS",
     "Cohort",
     "Graph",
@@ -20,6 +22,7 @@ __all__ = [
     "Stage",
     "Stream",
     "Take",
+    "Thermal",
     "compile",
     "edge",
     "graph_from_json",

@@ -18,6 +18,7 @@ import numpy as np
 from amp.cycles import as_counts
 from amp.errors import BadNode
 from amp.ir import Builder
+from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,6 +259,8 @@ class NodeType:
         ``"input"``, ``"output"`` or ``"probe"`` for the node types that touch the caller's arrays.
     backward
         It is of a backward pass, and fires from the last frame back.
+    thermal
+        Thermal constants of nodes that are not given their own.
 
     Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
     constructor's arguments. The constructor also takes constants for inlets, by name.
@@ -279,6 +282,7 @@ class NodeType:
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output", "probe"]] = ""
     backward: ClassVar[bool] = False
+    thermal: ClassVar[Thermal] = USUAL
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]

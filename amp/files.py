@@ -24,6 +24,7 @@ the whole of it as JSON schema.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
@@ -36,6 +37,7 @@ from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates,
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import paces, settle
+from amp.thermal import CELLS, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,14 +119,25 @@ Inflow = float | EdgeFile | ParamFile | ArrayFile | list[EdgeFile]
 Attribute = Scalar | ParamFile | ArrayFile | list[Scalar | list[Scalar]]
 
 
+class ThermalFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Thermal constants of a node, see `amp.Thermal`."""
+
+    capacity: float = 1.0
+    coupling: float = 0.0
+    loss: float = 0.0
+    power: float = 1.0
+
+
 class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A node: attrs as its constructor takes them, inlets by name, channels of its outlets."""
+    """A node: attrs as its constructor takes them, inlets by name, channels of its outlets; thermal
+    constants, if they are not those of its type."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
     type: str
     channels: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHANNELS)]
     attrs: dict[str, Attribute] = {}
     inlets: dict[str, Inflow] = {}
+    thermal: ThermalFile | None = None
 
 
 class GraphFile(
@@ -228,7 +241,10 @@ def _node_file(node: Node, nodes: list[Node]) -> NodeFile:
             inlets[inlet.name] = ParamFile(source.name)
         elif source is not None:
             inlets[inlet.name] = _constant_file(np.asarray(source))
-    return NodeFile(node.name, node.kind, node.channels, attrs, inlets)
+    thermal = None
+    if node.thermal != type(node.type).thermal:
+        thermal = ThermalFile(*dataclasses.astuple(node.thermal))
+    return NodeFile(node.name, node.kind, node.channels, attrs, inlets, thermal)
 
 
 def _edge_file(item: Edge, nodes: list[Node]) -> EdgeFile:
@@ -448,11 +464,13 @@ class _Reader:
             if name not in declared:
                 self.fail(f"{node.type} has no inlet {name!r}", expected=", ".join(declared))
             given[name] = self.inflow(declared[name], inflow)
+        given |= self.thermal(node.thermal, here)
         self.path = here
         if kind.inlets and kind.inlets[-1].variadic:
             *fixed, last = declared
             streams = [*(given.get(name) for name in fixed), *given.get(last, ())]
-            out = self.guarded(self.made.add, instance, *streams, name=node.name)
+            thermal = given.get("thermal")
+            out = self.guarded(self.made.add, instance, *streams, name=node.name, thermal=thermal)
         else:
             out = self.guarded(self.made.add, instance, name=node.name, **given)
         if self.made.nodes[i].channels != node.channels:
@@ -463,6 +481,12 @@ class _Reader:
                 expected=str(self.made.nodes[i].channels),
             )
         self.streams.append(out if isinstance(out, tuple) else () if out is None else (out,))
+
+    def thermal(self, given: ThermalFile | None, here: str) -> dict[str, Thermal]:
+        if given is None:
+            return {}
+        self.path = f"{here}.thermal"
+        return {"thermal": self.guarded(Thermal, **msgspec.structs.asdict(given))}
 
     def attribute(self, kind: type[NodeType], name: str, value: Attribute) -> Any:
         if name not in kind.attrs:
@@ -564,7 +588,7 @@ class _Reader:
 def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
     """About how many bytes a compiled ``graph`` needs, before anything is compiled.
 
-    Rings, states, delay lines and tables at ``block`` frames of ``width`` lanes, as they are laid
+    Rings, states, delay lines, sums for the heat and tables at ``block`` frames of ``width`` lanes, as they are laid
     out natively, and a few kilobytes a node for the objects of Python. The arrays of a run and the
     compiler's own memory are not in it, nor what rings grow by where rates depend on data.
     """
@@ -595,7 +619,9 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
         outlets = len(type(node.type).outlets) * copies * (1 << (length - 1).bit_length())
         wide = 8 * block if node.type.is_sum and len(node.edges) > 8 else 0
         total += 8 * lanes * (outlets + wide + known[node.signature] + 8 * len(node.edges) + 8)
-        total += 4096 + 512 * len(node.edges)
+        sums = lanes * node.type.spread * len(type(node.type).outlets)
+        total += 8 * CELLS * -(-sums // 8) * 8 * bool(sums)
+        total += 4352 + 512 * len(node.edges)
     return total
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from amp.contract import NodeType, Param
 from amp.cycles import Cycle
+from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,8 @@ class Node:
         Every edge that ends here, in inlet order.
     controls
         Edges of the gates that the node stands behind: it waits for their tokens and reads none.
+    thermal
+        Its thermal constants.
     channels
         Channels of its outlets.
     signature
@@ -76,6 +79,7 @@ class Node:
     signature: int
     created: Place
     controls: tuple[Edge, ...] = ()
+    thermal: Thermal = USUAL
 
     @property
     def kind(self) -> str:

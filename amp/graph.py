@@ -16,6 +16,7 @@ from amp.contract import REGISTRY, Inlet, NodeType, Param
 from amp.errors import AmpError, BadGraph, BadNode, BadValue, PortMismatch, user_place
 from amp.frozen import Edge, Frozen, Node
 from amp.stream import Feedback, Stream, Tapped, edge
+from amp.thermal import Thermal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -200,7 +201,14 @@ class Graph:
         self._feedback[index] = (loop, stream)
         self._frozen = None
 
-    def add(self, kind: NodeType, *inlets: Any, name: str | None = None, **named: Any) -> Any:
+    def add(
+        self,
+        kind: NodeType,
+        *inlets: Any,
+        name: str | None = None,
+        thermal: Thermal | None = None,
+        **named: Any,
+    ) -> Any:
         """Add a node.
 
         Parameters
@@ -213,6 +221,8 @@ class Graph:
             the inlet says.
         name
             Unique name; by default the type's name in lower case and a number.
+        thermal
+            Its thermal constants; by default those of its type.
 
         Returns
         -------
@@ -232,6 +242,10 @@ class Graph:
                 where=str(place),
                 fix="write nodes.Saw(), with parentheses" if isinstance(kind, type) else "",
             )
+        if thermal is not None and not isinstance(thermal, Thermal):
+            raise BadValue(
+                "thermal constants are an amp.Thermal", got=repr(thermal), where=str(place)
+            )
         name = self._name(kind, name, place)
         try:
             sources, edges, channels, code = self._wire(
@@ -247,7 +261,17 @@ class Graph:
         index = len(self.nodes)
         signature = self._signatures.setdefault((kind.key, channels, *code), len(self._signatures))
         self._append(
-            Node(index, name, kind, tuple(sources), tuple(edges), channels, signature, place)
+            Node(
+                index,
+                name,
+                kind,
+                tuple(sources),
+                tuple(edges),
+                channels,
+                signature,
+                place,
+                thermal=type(kind).thermal if thermal is None else thermal,
+            )
         )
         outlets = [Stream(self, index, o, channels) for o in range(len(type(kind).outlets))]
         if len(outlets) == 1:

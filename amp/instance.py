@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from amp.frozen import Frozen, Node
     from amp.jit.bind import BorderPort, Bound, BoundCall
     from amp.jit.events import Events
+    from amp.jit.heat import Heat
     from amp.jit.lowered import Call
     from amp.jit.snapshot import Places
     from amp.schedule import IPLS, Paces
@@ -104,6 +105,8 @@ class Instance:
         Makes another one of the same code.
     recorded
         Its last run can be gone back over.
+    heat
+        That of its nodes, if it is asked for.
     inputs, outputs
         Nodes that touch the caller's arrays, by name.
     """
@@ -119,9 +122,10 @@ class Instance:
         notes: list[str],
         again: Callable[[], Instance],
         tape: Callable[[], Tape],
+        heat: Heat | None,
     ) -> None:
         self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
-        self.schedule, self.notes, self.again = schedule, notes, again
+        self.schedule, self.notes, self.again, self.heat = schedule, notes, again, heat
         self._make_tape, self.recorded = tape, False
         self._taping: Tape | None = None
         self._find_ports()
@@ -206,6 +210,8 @@ class Instance:
     def _grow(self, edge: int) -> None:
         """Double the ring of an edge, and find everything again."""
         self.runner.grow(edge)
+        if self.heat:
+            self.heat.find_sums()
         known = {port.node.name: where for port, where in self._arrays.items()}
         self._find_ports()
         for port in (*self._ins.values(), *self._outs.values(), *self._probes.values()):
@@ -231,9 +237,7 @@ class Instance:
         taping, self._taping = self._taping, None
         run = taping.run if taping else self.runner.run
         while self.clock < clock:
-            frames = min(chunk, clock - self.clock)
-            while (edge := run(frames)) is not None:
-                self._grow(edge)
+            self._advance(min(self.clock + chunk, clock), run)
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS and not every:
                 chunk *= 2
@@ -290,6 +294,16 @@ class Instance:
         self.tape.start(self.bound, self.places, self.runner, self.params, arrays)
         self._taping = self.tape
 
+    def _advance(self, clock: int, run: Callable[[int], int | None]) -> None:
+        """Move the clock on, as far at a time as there is room for what the heat is made of."""
+        while (frames := clock - self.clock) > 0:
+            if self.heat:
+                frames = min(frames, self.heat.room())
+            while (edge := run(frames)) is not None:
+                self._grow(edge)
+            if self.heat:
+                self.heat.advance(self.clock)
+
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
         self._restart()
@@ -297,6 +311,8 @@ class Instance:
 
     def _restart(self) -> None:
         self.bound.reset()
+        if self.heat:
+            self.heat.reset()
         self.runner.seek(Counts.at_pace(self.about, self.pace, 0))
 
     # ---- parameters and state
@@ -335,6 +351,8 @@ class Instance:
         calls = {id(call): call for index in users for call in self._calls_of[index]}
         for call in calls.values():
             self.bound.fill_params(call)
+        if self.heat:
+            self.heat.refresh()
         if self.clock == 0:
             self._restart()  # it may be what a state starts with
 
@@ -378,8 +396,12 @@ class Instance:
         """Be at ``clock``; what that means for the state is up to the caller."""
         counts = Counts.at_pace(self.about, self.pace, clock).with_firings(firings or {})
         arena = self.bound.arena
-        arena.view(0, (arena.size // 8,), np.int64)[self._words] = counts.rows[self._first, FIRED]
+        memory = arena.view(0, (arena.size // 8,), np.int64)
+        memory[self._words] = counts.rows[self._first, FIRED]
+        memory[self._words - w.FIRED + w.POWER_END] = 0  # the cell is another one
         self.bound.clock[0] = clock
+        if self.heat:
+            self.heat.seek(clock)
         self.runner.seek(counts)
 
     def memory(self) -> Memory:

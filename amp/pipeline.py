@@ -40,6 +40,10 @@ KPN_FRAMES = 64
 """Most frames of one firing of a KPN process."""
 SHARED_FRAMES = 1024
 """The same on several threads: enough that handing processes over is worth it."""
+HEAT = 23
+"""Of so many tokens one is measured. It divides no usual period, so that the measured ones fall on every
+phase of what repeats; see docs/decisions/0019-heat.md."""
+MAX_HEAT = 1024
 MAX_THREADS = 256
 MAX_ARENA_BYTES = 1 << 32
 """Most bytes of a program's arena unless the caller says otherwise."""
@@ -55,6 +59,7 @@ def compile(
     *,
     threads: int = 1,
     timing: bool = False,
+    heat: int = HEAT,
     archetypes: Literal["auto", "eigen", "ir"] = "auto",
     on_nonfinite: Mode = "propagate",
     max_arena_bytes: int = MAX_ARENA_BYTES,
@@ -73,6 +78,9 @@ def compile(
         ready. The bits are the same.
     timing
         Count the cycles of every kernel.
+    heat
+        Of every so many tokens of a stream, one whose power is measured, for ``result.heat``: 1 for all
+        of them, 0 for none.
     archetypes
         Prebuilt Eigen kernels: ``"eigen"`` wherever there is one, ``"ir"`` never, ``"auto"`` where
         the same in IR would be long. The bits are the same.
@@ -108,18 +116,21 @@ def compile(
         raise BadValue(f"threads is a whole number from 1 to {MAX_THREADS}", got=repr(threads))
     if not is_whole(max_arena_bytes, 1):
         raise BadValue("max_arena_bytes is a whole number of bytes", got=repr(max_arena_bytes))
+    if not is_whole(heat, 0, MAX_HEAT):
+        raise BadValue(f"heat is a whole number of tokens from 0 to {MAX_HEAT}", got=repr(heat))
     if on_nonfinite not in MODES:
         raise BadValue(f"on_nonfinite is one of {MODES}", got=repr(on_nonfinite))
     choose = choose_archetypes(archetypes)
     if on_nonfinite != "propagate":
         choose = choose_archetypes("ir")
-    options = Options(threads, timing, choose, on_nonfinite, max_arena_bytes, watch)
+    options = Options(threads, timing, heat, choose, on_nonfinite, max_arena_bytes, watch)
 
     def make(graph: Graph, ipls: IPLS | None) -> Instance:
         return build(graph, ipls, options)
 
     def alone(graph: Graph, ipls: IPLS | None) -> Instance:
-        plain = Options(1, False, choose_archetypes(archetypes), "propagate", max_arena_bytes, None)
+        choose = choose_archetypes(archetypes)
+        plain = Options(1, False, 0, choose, "propagate", max_arena_bytes, None)
         return build(graph, ipls, plain)
 
     return Program(make(graph, ipls), make, timer=Timer(alone) if timing else None)
@@ -131,6 +142,7 @@ class Options:
 
     threads: int
     timing: bool
+    heat: int
     choose: Callable[[NodeType], str]
     on_nonfinite: Mode
     max_arena_bytes: int
@@ -144,6 +156,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
     from amp.jit.generate import generate
+    from amp.jit.heat import Heat
     from amp.jit.ipls_runner import IplsRunner
     from amp.jit.kpn_runner import KpnRunner
     from amp.jit.lower import lower
@@ -173,7 +186,9 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     alone = KPN_FRAMES if options.threads == 1 else SHARED_FRAMES
     frames = alone if ipls is None else ipls.block
     plain = options.on_nonfinite == "propagate"
-    clustering = Clustering(frozen, pace, frames, options.choose, guarded=not plain)
+    clustering = Clustering(
+        frozen, pace, frames, options.choose, guarded=not plain, measure=options.heat > 0
+    )
     if ipls is None:
         items = clustering.alone()
     else:
@@ -189,6 +204,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
         batch=graph.batch,
         sample_rate=graph.sample_rate,
         guard=options.on_nonfinite,
+        every=options.heat,
     )
 
     # passes: IR to IR
@@ -222,6 +238,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
             notes=clustering.notes,
             again=bind,
             tape=lambda: build_tape(frozen, pace, ipls, options),
+            heat=Heat(frozen, pace, bound, options.heat) if options.heat else None,
         )
 
     return bind()
@@ -270,6 +287,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
         batch=frozen.batch,
         sample_rate=frozen.sample_rate,
         guard="propagate",
+        every=0,
     )
     run_passes(lowered, options.watch)
     natives = [generate(call) for call in lowered.calls]

@@ -257,6 +257,7 @@ class Program:
         rendered = Result(aligned, dict.fromkeys(aligned, 0), now.about.sample_rate)
         rendered.probes, rendered.clocks = result.probes, result.clocks
         rendered.timings = result.timings
+        rendered.heat_rows = result.heat_rows
         return rendered
 
     def reset(self) -> None:
@@ -379,11 +380,18 @@ class Program:
             raise
         except Deadlock as error:
             self._stopped, error.result = None, result
+            self._note_heat(result)
             raise
         self._stopped = None
         if self._timer:
             result.timings = self._timer.table(self._instance, costs)
+        self._note_heat(result)
         return result
+
+    def _note_heat(self, result: Result) -> None:
+        """Have a result say what the nodes' heat was since the last one."""
+        if heat := self._instance.heat:
+            result.heat_rows = heat.take()
 
     def _refuse_stopped(self) -> None:
         if self._stopped:
@@ -523,6 +531,9 @@ class Program:
             if old.clock:  # else there is nothing to keep
                 carry.run(old.clock)
                 new.go_to(old.clock)
+                if new.heat and old.heat:
+                    new.heat.carry_from(old.heat)
+            old.heat = None  # it heats no more
             self._instance, self._fade = new, fade
             if self._handle:
                 self._handle.follow(new.bound, new.runner.target())
@@ -567,7 +578,16 @@ class Program:
                     got=f"{self._fade.left} frames of it left",
                     fix="run them first",
                 )
-            return State(clock, now.about.identity, **now.read(clock)._asdict(), params=now.params)
+            heat, powers = now.heat.state() if now.heat else ({}, {})
+            content = now.read(clock)._asdict()
+            return State(
+                clock,
+                now.about.identity,
+                **content,
+                params=now.params,
+                heat=heat,
+                powers=powers,
+            )
 
     def restore(self, state: State) -> None:
         """Continue from a snapshot of this graph, whatever engine it was taken under. A crossfade is
@@ -578,8 +598,8 @@ class Program:
         BadState
             If it is of another version or graph.
         """
-        if not isinstance(state, State) or state.version != 3:
-            raise BadState("a snapshot is a State of version 3", got=repr(type(state)))
+        if not isinstance(state, State) or state.version != 4:
+            raise BadState("a snapshot is a State of version 4", got=repr(type(state)))
         with self._alone():
             now = self._instance
             if state.graph != now.about.identity:
@@ -594,6 +614,8 @@ class Program:
             now.set(params)
             fields = {name: getattr(state, name) for name in Content._fields}
             now.write(state.clock, Content(**fields))
+            if now.heat:
+                now.heat.write(state.clock, state.heat, state.powers)
 
     def clone(self) -> Program:
         """A program of the same code with memory of its own, at clock 0, parameters as they are set.

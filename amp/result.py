@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from amp.thermal import AMBIENT
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from amp.jit.heat import HeatRows
     from amp.timing import Timings
 
 
@@ -32,6 +36,10 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         Of those, the frame of each token, by name.
     timing
         What the run has cost (`amp.timing.Timings`); None unless the program was compiled for it.
+    heat
+        By node, the energy that it has stored above ambient temperature [J].
+    temperature
+        By node, its temperature [K].
     """
 
     def __init__(
@@ -45,11 +53,26 @@ class Result(Mapping[str, "NDArray[np.float64]"]):
         self.probes: Mapping[str, NDArray[np.float64]] = {}
         self.clocks: Mapping[str, NDArray[np.int64]] = {}
         self.timings: Callable[[], Timings] | None = None  # makes the table when it is asked for
+        self.heat_rows: HeatRows | None = None
 
     @functools.cached_property
     def timing(self) -> Timings | None:
         """See the class."""
         return self.timings() if self.timings else None
+
+    @functools.cached_property
+    def heat(self) -> Samples:
+        """See the class."""
+        known = self.heat_rows
+        return Samples(known.clocks, known.names, known.joules) if known else Samples()
+
+    @functools.cached_property
+    def temperature(self) -> Samples:
+        """See the class."""
+        known, heat = self.heat_rows, self.heat
+        if known is None:
+            return heat
+        return Samples(heat.clock, heat.names, AMBIENT + heat.array / known.capacity[:, None])
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         try:
@@ -117,6 +140,48 @@ class Gradients:
     state: StateCotangents
 
 
+class Samples(Mapping[str, "NDArray[np.float64]"]):
+    """What nodes had at some clocks: ``samples[name]`` is float64, ``(batch, sample)``.
+
+    Attributes
+    ----------
+    clock
+        Frames that had run at each sample: at every 4096th frame of the clock, and at the end of the run.
+    names
+        Number of each node in ``array``.
+    array
+        All of it, ``(sample, node, batch)``.
+    """
+
+    def __init__(
+        self,
+        clock: NDArray[np.int64] | None = None,
+        names: Mapping[str, int] | None = None,
+        array: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.clock = np.zeros(0, np.int64) if clock is None else clock
+        self.names = {} if names is None else names
+        self.array = np.zeros((0, 0, 1)) if array is None else array
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        try:
+            return self.array[:, self.names[name]].T
+        except KeyError:
+            raise KeyError(
+                f"no heat of a node {name!r}; there is that of {len(self.names)} nodes, and of none "
+                "after amp.compile(..., heat=0)"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Samples of {len(self.names)} nodes at {len(self.clock)} clocks>"
+
+
 @dataclass(frozen=True)
 class State:
     """A snapshot of a program, the same for every engine and schedule of one graph.
@@ -139,6 +204,11 @@ class State:
         There too, the clock at which each token in flight was written, by edge.
     params
         Values of the named parameters.
+    heat
+        Node name to its heat, the energy of this cell that is in no sum, and the clock until which that
+        of constants is: ``(3, batch)``. Empty without heat.
+    powers
+        Sums of squares of this cell, ``(batch, number)``, by (node, outlet).
     """
 
     clock: int
@@ -149,7 +219,9 @@ class State:
     firings: dict[str, NDArray[np.int64]]
     stamps: dict[tuple[str, int], NDArray[np.int64]]
     params: dict[str, NDArray[np.float64]]
-    version: int = 3
+    heat: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    powers: dict[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict)
+    version: int = 4
 
 
 @dataclass(frozen=True)

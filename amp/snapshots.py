@@ -44,6 +44,22 @@ def check_state(state: State, now: Instance) -> None:
                 got=f"something else at {wrong[0][0]}",
                 fix="take the snapshot anew with program.state()",
             )
+    _check_heat(state, now)
+
+
+def _check_heat(state: State, now: Instance) -> None:
+    """Refuse heat that is not that of the graph; a snapshot of a program without it has none."""
+    heat, powers = now.heat.state() if now.heat else ({}, {})
+    for field, own in (("heat", heat), ("powers", powers)):
+        got, expected = _shapes(getattr(state, field)), _shapes(own)
+        if now.heat and got and got != expected:
+            raise BadState(
+                f"a snapshot's {field} has the names and shapes of its graph's",
+                got=f"something else at {min({*expected.items()} ^ {*got.items()}, key=str)[0]}",
+                fix="take the snapshot anew with program.state()",
+            )
+    if any(not (row[2] == np.clip(row[2], 0, state.clock)).all() for row in state.heat.values()):
+        raise BadState("constants have heated until a clock of the past", got=repr(state.clock))
 
 
 def _token_shapes(now: Instance, counts: Counts) -> dict[str, Shapes]:

@@ -91,6 +91,7 @@ class Fade:
             ]
             graph.output(name, graph.add(Crossfade(frames), *sides))
         self._mixer = make(graph, None)
+        self._mixer.heat = None  # it is no node of the graph
 
     @property
     def left(self) -> int:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <thread>
 
@@ -132,6 +133,8 @@ struct Out {
   Tokens produced;
   int64_t* stamps;
   int64_t mask;
+  double* sums = nullptr;  // of squares, by plane, of every `every`-th token; null: not measured
+  int64_t every = 1;
 };
 
 enum Kind : int64_t { kKernel, kSwitch, kSelect, kTrigger, kSample };
@@ -327,6 +330,12 @@ void send(const Process& process, int64_t inlet, int64_t j, int64_t outlet, int6
     const Out& out = process.outs[o];
     if (out.outlet != outlet) continue;
     copy(process, process.entries[inlet], j, out.entries, k);
+    if (out.sums && k % out.every == 0) {
+      for (int64_t plane = 0; plane < process.planes; ++plane) {
+        const double x = *out.entries[plane].at(k);
+        out.sums[plane] = std::fma(x, x, out.sums[plane]);
+      }
+    }
     if (out.stamps) out.stamps[k & out.mask] = process.time;
   }
 }

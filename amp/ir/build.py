@@ -131,12 +131,14 @@ class InPort:
 class OutPort:
     """How a kernel writes a stream: ``ring`` (its own lanes), ``table`` (an address for each lane),
     or ``sum`` (added over members, then written by a table). Firing k writes ``rate`` tokens from
-    number ``k * step`` on, or from where a table says."""
+    number ``k * step`` on, or from where a table says. If it is ``measured``, the squares of what is
+    written are added up, by lane and plane of what it writes to."""
 
     mode: str
     planes: int
     rate: int = 1
     step: int = 1
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class Kernel:
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
     A kernel ``across`` time remembers nothing: its frames are computed side by side. A ``backward`` one
     computes the last frame of a call first.
+    The squares of the values ``powers[i]`` are added up, lane by lane, in every ``every``-th firing from
+    firing 0 on; so are those of measured out ports.
     """
 
     values: tuple[Value, ...]
@@ -195,12 +199,19 @@ class Kernel:
     across: bool = False
     backward: bool = False
     foreign: Foreign | None = None
+    powers: tuple[tuple[Value, ...], ...] = ()
+    every: int = 1
+
+    @property
+    def measures(self) -> bool:
+        """Whether squares are added up."""
+        return bool(self.powers) or any(port.measured for port in self.outlets)
 
     @property
     def roots(self) -> tuple[Value, ...]:
         """Every value that an effect needs."""
         lines = tuple(v for v in self.values if v.op in {"line", "drain"})
-        return self.nexts + tuple(v for port in self.stores for v in port) + lines
+        return self.nexts + tuple(v for some in self.stores + self.powers for v in some) + lines
 
 
 class Builder:

@@ -39,7 +39,10 @@ def print_kernel(kernel: Kernel) -> str:
     lines += ["across"] if kernel.across else []
     lines += ["backward"] if kernel.backward else []
     lines += [f"in {i} {_port_words(port)}" for i, port in enumerate(kernel.inlets)]
-    lines += [f"out {i} {_port_words(port)}" for i, port in enumerate(kernel.outlets)]
+    lines += [
+        f"out {i} {_port_words(port)}{' measured' * port.measured}"
+        for i, port in enumerate(kernel.outlets)
+    ]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
     lines += [f"state {slot.name} {slot.type}" for slot in kernel.states]
     lines += [f"line {name}" for name in kernel.lines]
@@ -52,6 +55,8 @@ def print_kernel(kernel: Kernel) -> str:
         for port, planes in enumerate(kernel.stores)
         for plane, value in enumerate(planes)
     ]
+    lines += [" ".join(["power", *(f"%{v.index}" for v in some)]) for some in kernel.powers]
+    lines += [f"every {kernel.every}"] if kernel.every > 1 else []
     return "\n".join(lines)
 
 
@@ -132,22 +137,24 @@ class _Reader:
         self.stores: dict[int, list[Value]] = {}
         self.archetype, self.skewed, self.across, self.backward = "", False, False, False
         self.foreign: Foreign | None = None
+        self.powers: list[tuple[Value, ...]] = []
+        self.every = 1
 
     def declare(self, words: list[str]) -> bool:
         """Read a line that says what the kernel has."""
         match words:
             case ["archetype", name]:
                 self.archetype = name
-            case ["skewed"]:
-                self.skewed = True
-            case ["across"]:
-                self.across = True
-            case ["backward"]:
-                self.backward = True
+            case ["skewed" | "across" | "backward" as way]:
+                setattr(self, way, True)
             case ["in", _, mode, planes, *rate]:
                 self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
             case ["out", _, mode, planes, *rate]:
-                self.outlets.append(OutPort(mode, int(planes), *_rate(rate)))
+                measured = rate[-1:] == ["measured"]
+                count, step = _rate(rate[: len(rate) - measured]) or [1, 1]
+                self.outlets.append(OutPort(mode, int(planes), count, step, measured))
+            case ["every", count]:
+                self.every = int(count)
             case ["param", name, kind]:
                 self.params.append((name, cast("Type", kind)))
             case ["state", name, kind]:
@@ -181,6 +188,8 @@ class _Reader:
             case ["store", place, value]:
                 port, _ = _port(place)
                 self.stores.setdefault(port, []).append(self.named[value])
+            case ["power", *values]:
+                self.powers.append(tuple(self.named[value] for value in values))
             case [name, "=", op, *rest] if re.fullmatch(r"%\d+", name):
                 kind = OPS[op].attribute
                 attribute = _READ_ATTRIBUTE[kind](rest.pop(0)) if kind else None
@@ -206,4 +215,6 @@ class _Reader:
             self.across,
             self.backward,
             self.foreign,
+            tuple(self.powers),
+            self.every,
         )

@@ -41,6 +41,10 @@ def verify(kernel: Kernel) -> Kernel:
             raise BadIR(f"next of state {slot.name} is {slot.type}", got=repr(value))
     if any(kind not in {"f64", "i64", "turn"} for kind in types):
         raise BadIR("a state is f64, i64 or turn", got=str(types))
+    if kernel.every < 1 or any(v.type != "f64" for some in kernel.powers for v in some):
+        raise BadIR(
+            "the squares of f64 are added up every so many firings", got=repr(kernel.powers)
+        )
     return kernel
 
 
@@ -82,6 +86,8 @@ def _verify_modes(kernel: Kernel) -> None:
     sides = [(kernel.inlets, _MODES_IN), (kernel.outlets, _MODES_OUT)]
     for ports, modes in sides:
         for port in ports:
+            if getattr(port, "measured", False) and not (kernel.archetype or port.mode == "sum"):
+                raise BadIR("a measured out port is a sum's or an archetype's", got=repr(port))
             if port.mode not in modes or min(port.planes, port.rate, port.step + 1) < 1:
                 raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
 

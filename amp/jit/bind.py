@@ -18,6 +18,7 @@ from amp.jit.lowered import SILENCE
 from amp.jit.passes.hoist import PREPARED
 from amp.jit.slots import slot_values
 from amp.jit.words import Words, scratch_areas
+from amp.thermal import CELLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class BoundCall:
         self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
         self.line_strides = [8 * width * n + ALIGN for n in self.line_frames]
         self.line_at = [arena.reserve(tiles * stride) for stride in self.line_strides]
+        self.power_at = 0  # of its sums, in words from the beginning of a cell's
 
     def reserve_rest(self) -> None:
         """Reserve what a reset does not clear."""
@@ -79,6 +81,18 @@ class BoundCall:
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
         return self.call.lanes // self.call.groups[0].slots
+
+    @property
+    def port_sums(self) -> list[tuple[int, int]]:
+        """Where the sums of each out port would begin, in words, and how many lanes a plane of it has;
+        last, where the sums of all end."""
+        kernel, call = self.call.code.kernel, self.call
+        at, found = call.tiles * call.width * len(kernel.powers), []
+        for i, outlet in enumerate(kernel.outlets):
+            lanes = self.sum_lanes(i) if outlet.mode == "sum" else call.lanes
+            found.append((at, lanes))
+            at += outlet.planes * lanes * outlet.measured
+        return [*found, (at, 0)]
 
     @property
     def words(self) -> NDArray[np.int64]:
@@ -133,6 +147,11 @@ class Bound:
             BoundCall(call, arena, self.lowered.frames, native)
             for call, native in zip(self.lowered.calls, self._natives, strict=True)
         ]
+        power_words = 0
+        for call in calls:
+            call.power_at = power_words
+            power_words += -(-call.port_sums[-1][0] // 8) * 8  # aligned as vectors are
+        power_at = arena.reserve(8 * CELLS * power_words if power_words else 0)
         volatile = arena.size
         for call in calls:
             call.reserve_rest()
@@ -146,6 +165,7 @@ class Bound:
         arena.allocate()
         self.arena, self.rings, self.calls = arena, rings, calls
         self._volatile, self._silence = volatile, silence
+        self._power_at, self._power_words = power_at, power_words
         for call, at in zip(calls, scratch, strict=True):
             self._fill(call, at)
             self.fill_params(call)
@@ -185,6 +205,7 @@ class Bound:
         rings, calls = self.rings, self.calls
         frames = [ring.frames for ring in rings]
         frames[number] *= 2
+        powers = self.powers()
         self._lay_out(frames)
         for old, new in zip(rings, self.rings, strict=True):
             if new.frames > old.frames:
@@ -198,6 +219,31 @@ class Bound:
             now.words[w.FIRED] = before.words[w.FIRED]
             for line in range(len(now.line_at)):
                 now.line(line)[:] = before.line(line)
+        self.powers()[:] = powers
+
+    def powers(self) -> NDArray[np.float64]:
+        """Sums of squares, by cell: array (cells, words)."""
+        return self.arena.view(self._power_at, (CELLS, self._power_words))
+
+    def power_place(
+        self, bound: BoundCall, group: int, outlet: int, slot: int
+    ) -> NDArray[np.int64]:
+        """Words of a cell at which the squares of an outlet of a member are added up: (batch, number),
+        channel by channel."""
+        call, known = bound.call, bound.call.code.powers[group, outlet]
+        part = call.groups[group]
+        row = part.parts * part.spread
+        lane = np.arange(self.batch * row).reshape(self.batch, part.parts, 1, part.spread)
+        if known[0] == "lane":
+            planes = np.array(known[1], np.int64)[:, None]
+            tile, place = np.divmod(lane + slot * self.batch * row, call.width)
+            at = (tile * len(call.code.kernel.powers) + planes) * call.width + place
+        else:
+            first, lanes = bound.port_sums[known[1][0]]
+            planes = np.arange(call.code.kernel.outlets[known[1][0]].planes)[:, None]
+            at = first + planes * lanes + lane + slot * self.batch * row
+        words: NDArray[np.int64] = (bound.power_at + at).reshape(self.batch, -1)
+        return words
 
     def address(self, at: int) -> int:
         """Address of arena offset ``at``."""
@@ -252,7 +298,7 @@ class Bound:
                     _fill_lanes(states[:, i], values, slot.type)
                 else:
                     _fill_lanes(states[:, i], np.array([initial]), slot.type)
-            bound.words[w.FIRED] = 0
+            bound.words[w.FIRED] = bound.words[w.POWER_END] = 0
         for ring in self.rings:
             for lanes, tokens in ring.ring.initial:
                 ring.put(lanes, tokens)
@@ -265,6 +311,11 @@ class Bound:
         words[w.STATES] = self.address(bound.state_at)
         words[w.SCRATCH] = self.address(scratch)
         words[w.LANES] = call.lanes
+        words[w.POWER] = words[w.POWER_BASE] = self.address(self._power_at + 8 * bound.power_at)
+        words[w.POWER_STRIDE] = 8 * self._power_words
+        # where some firings are at no known clock, a run stops at each border of a cell
+        pace = (1, 0, 0) if self.lowered.dynamic.any() else call.pace
+        words[w.POWER_PACE : w.POWER_PACE + 3] = pace
         for i, binding in enumerate(call.ins):
             port = words[bound.layout.inlet(i) :]
             if binding.mode == "table":

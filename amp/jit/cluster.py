@@ -48,6 +48,8 @@ class Clustering:
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
     guarded
         Whether all values are looked at, see `amp.jit.guard`.
+    measure
+        Whether the squares of streams that someone reads are added up.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Clustering:
         archetype: Callable[[NodeType], str],
         *,
         guarded: bool = False,
+        measure: bool = False,
     ) -> None:
         self.nodes, self.sample_rate = graph.nodes, graph.sample_rate
         self.dynamic = graph.dynamic
-        self._grouping = Grouping(graph, pace, frames, archetype, guarded=guarded)
+        self._grouping = Grouping(graph, pace, frames, archetype, guarded=guarded, measure=measure)
         self.notes: list[str] = []
         self.group_of = np.full(len(self.nodes), -1, np.int64)
         self.slot_of = np.zeros(len(self.nodes), np.int64)
@@ -110,6 +113,7 @@ class Clustering:
             1,
             last.number,
             skewed=True,
+            measured=first.measured,
         )
         self.groups[last.number] = skewed
         for group in chain[:-1]:

@@ -8,6 +8,7 @@ Nothing here allows LLVM to change a rounding.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
@@ -17,6 +18,7 @@ from amp.jit.emit_across import emit_across
 from amp.jit.emit_archetype import emit_archetype
 from amp.jit.emit_foreign import emit_foreign
 from amp.jit.emit_ports import Ports
+from amp.jit.emit_power import Powers, emit_cells, first_measured, known_after
 from amp.jit.emit_skew import emit_skewed
 from amp.jit.emit_sum import Sums
 from amp.jit.emit_values import PURE, Values
@@ -52,9 +54,13 @@ def emit_kernel(
         Each term of a sum is one lane.
     """
     module = ir.Module(name="kernel")
-    function = KernelFunction(module, kernel, width, "kernel")
+    function = KernelFunction(module, kernel, width, "body" if kernel.measures else "kernel")
     sums = Sums(function, ragged=ragged, lone=lone)
     _Emitter(function, registers, sums, single=single).run()
+    if kernel.measures:
+        body = module.get_global("body")
+        body.linkage = "internal"
+        emit_cells(module, body)
     return module
 
 
@@ -125,24 +131,47 @@ class _Emitter:
     def _frames(self, tiles: list[_Tile], first: ir.Value, count: ir.Value) -> None:
         """The loop over ``count`` frames from ``first`` on, or from the last of them back; there is at
         least one."""
-        b, before = self.function.entry, self.function.entry.block
+        fn, b, every = self.function, self.function.entry, self.kernel.every
+        sparse = bool(self.kernel.powers) and every > 1
+        start = first_measured(b, b.add(fn.fired, first), every) if sparse else None
+        before = b.block
         body, after = (b.append_basic_block(name) for name in ("frame", "frame.end"))
         b.branch(body)
         b.position_at_end(body)
         j = b.phi(I64, "j")
         j.add_incoming(integer(0), before)
+        wait = b.phi(I64, "wait") if sparse else None
         at = b.sub(b.sub(count, integer(1)), j) if self.kernel.backward else j
         for tile in tiles:
             tile.begin_frame(b, first, at)
+        due = None if wait is None else b.icmp_signed("==", wait, integer(0))
+        known = known_after(self.kernel)
+        self._measure(tiles, known.get(-1, []), due)
         for value in self.kernel.values:  # those of all tiles side by side
             for tile in tiles:
                 tile.emit(b, value)
+            self._measure(tiles, known.get(value.index, []), due)
         for tile in tiles:
             tile.end_frame(b)
+        if wait is not None:
+            wait.add_incoming(start, before)
+            wait.add_incoming(b.select(due, integer(every - 1), b.sub(wait, integer(1))), b.block)
         following = b.add(j, integer(1))
         j.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), body, after)
         b.position_at_end(after)
+
+    def _measure(self, tiles: list[_Tile], powers: list[int], due: ir.Value | None) -> None:
+        """Add up the squares of some powers, if they are ``due`` in this frame."""
+        b = self.function.entry
+        if not powers:
+            return
+        for tile in tiles:
+            for value in dict.fromkeys(v for i in powers for v in self.kernel.powers[i]):
+                tile.values.lanes(b, value)  # before the branch, since others may need it too
+        with b.if_then(due, likely=False) if due is not None else nullcontext():
+            for tile in tiles:
+                tile.powers.add(b, tile.values, powers)
 
 
 class _Tile:
@@ -156,6 +185,7 @@ class _Tile:
         self.ports.begin_tile(b)
         self.sums.begin_tile(b)
         self.values.begin_tile(b)
+        self.powers = Powers(function, b, near=function.kernel.every == 1)
         kernel = self.kernel
         self.values.readers = [self.ports.reader(b, port) for port in range(len(kernel.inlets))]
         self.writers = [self._writer(b, port) for port in range(len(kernel.outlets))]
@@ -202,7 +232,8 @@ class _Tile:
             b.store(self.values.lanes(b, value), state)
 
     def end(self, b: ir.IRBuilder) -> None:
-        """Put the states back."""
+        """Put the states and the sums of squares back."""
         fn = self.function
+        self.powers.end(b)
         for state, at, kind in zip(self.states, self.places, self.kinds, strict=True):
             b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)

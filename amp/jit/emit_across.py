@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
+from amp.jit.emit_power import Powers, each_measured
 from amp.jit.emit_values import Values
 from amp.jit.llvm import F64, I1, PTR, integer, loop, offset, pieces, word
 
@@ -68,7 +69,9 @@ class _Across:
             for value in self.kernel.values:
                 if not value.varies:
                     values.emit(b, value, {})
+        self.powers = Powers(fn.with_width(1), b, near=True)
         pieces(b, fn.frames, self._piece)
+        self.powers.end(b)
 
     def _piece(self, done: ir.Value) -> ir.Value:
         """Frames from ``done`` on, until some ring ends; how many."""
@@ -89,9 +92,31 @@ class _Across:
         loop(
             b, b.sub(count, rest), "frame", lambda i: self._step(single, starts, k, b.add(rest, i))
         )
+        if self.kernel.powers:  # one by one, so that they are added in order
+            each_measured(
+                b, k, count, self.kernel.every, lambda i: self._measure(single, starts, k, i)
+            )
         return count
 
+    def _measure(
+        self, values: Values, starts: dict[int, ir.Value], k: ir.Value, i: ir.Value
+    ) -> None:
+        """Add up the squares of frame ``i`` of the piece, computed once more."""
+        self._compute(values, starts, k, i)
+        self.powers.add(self.b, values)
+
     def _step(self, values: Values, starts: dict[int, ir.Value], k: ir.Value, i: ir.Value) -> None:
+        """Compute and write ``width`` frames from ``i`` of the piece on."""
+        b = self.b
+        self._compute(values, starts, k, i)
+        for port, planes in zip(self.targets, self.kernel.stores, strict=True):
+            for entry, value in zip(port, planes, strict=True):
+                at = offset(b, starts[id(entry)], b.mul(i, entry.stride))
+                b.store(values.lanes(b, value), at, align=8)
+
+    def _compute(
+        self, values: Values, starts: dict[int, ir.Value], k: ir.Value, i: ir.Value
+    ) -> None:
         """``width`` frames from ``i`` of the piece on, the first of which is firing ``k + i``."""
         b, fn = self.b, values.function
         fn.k = b.add(k, i)
@@ -108,7 +133,3 @@ class _Across:
         for value in self.kernel.values:
             if value.varies:
                 values.emit(b, value, {})
-        for port, planes in zip(self.targets, self.kernel.stores, strict=True):
-            for entry, value in zip(port, planes, strict=True):
-                at = offset(b, starts[id(entry)], b.mul(i, entry.stride))
-                b.store(values.lanes(b, value), at, align=8)

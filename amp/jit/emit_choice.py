@@ -35,7 +35,7 @@ def arms(kernel: Kernel, numbers: set[int], pure: Collection[str]) -> dict[int, 
     for value in kernel.values:
         for operand in value.operands:
             users[operand.index].add(value.index)
-    for value in (*kernel.nexts, *chain.from_iterable(kernel.stores)):
+    for value in (*kernel.nexts, *chain.from_iterable(kernel.stores + kernel.powers)):
         users[value.index].add(-1)
     found: dict[int, Arms] = {}
     taken: set[int] = set()

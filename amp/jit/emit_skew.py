@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llvmlite import ir
+
 from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
+from amp.jit.emit_power import Powers
 from amp.jit.emit_values import Values
 from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
 
 if TYPE_CHECKING:
-    from llvmlite import ir
-
     from amp.jit.kernel_function import KernelFunction
 
 
@@ -46,7 +47,11 @@ class _Skewed:
             if not value.varies:
                 self.values.emit(b, value, {})
         self.last = b.sub(fn.frames, integer(1))
+        self.powers = Powers(fn, b, near=self.kernel.every == 1)
+        self.turn = b.alloca(I64)  # of the firing of lane 0, modulo those of one measured
+        b.store(b.urem(fn.fired, integer(self.kernel.every)), self.turn)
         self._steps()
+        self.powers.end(b)
         for state, at, kind in zip(self.states, places, self.kinds, strict=True):
             b.store(b.load(state, typ=fn.vector(kind)), at, align=fn.align)
 
@@ -81,10 +86,27 @@ class _Skewed:
         for state, was, value in zip(self.states, old, self.kernel.nexts, strict=True):
             new = values.lanes(b, value)
             b.store(b.select(busy, new, was) if idle else new, state)
+        if self.kernel.powers:
+            self._measure(busy if idle else None)
         result = values.lanes(b, self.kernel.stores[0][0])
         b.store(result, self.given)
         if ready:
             self._write(t, result)
+
+    def _measure(self, busy: ir.Value | None) -> None:
+        """Add up the squares of the lanes whose firing is measured, and of those only that are busy."""
+        fn, b, every = self.function, self.b, self.kernel.every
+        if every == 1:
+            self.powers.add(b, self.values, mask=busy)
+            return
+        turn = b.load(self.turn, typ=I64)
+        following = b.add(turn, integer(1))
+        over = b.icmp_signed("==", following, integer(every))
+        b.store(b.select(over, integer(0), following), self.turn)
+        with b.if_then(b.icmp_signed("<", turn, integer(fn.width))):
+            lanes = ir.Constant(fn.vector(I64), [lane % every for lane in range(fn.width)])
+            due = b.icmp_signed("==", lanes, fn.splat(b, turn))
+            self.powers.add(b, self.values, mask=due if busy is None else b.and_(due, busy))
 
     def _shifted(self, t: ir.Value) -> ir.Value:
         """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""

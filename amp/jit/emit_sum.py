@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from amp.jit import words as w
+from amp.jit.emit_border import read_entry
+from amp.jit.emit_power import add_square, each_measured, port_sums
 from amp.jit.llvm import F64, PTR, integer, loop, offset, picked, word
 
 if TYPE_CHECKING:
@@ -97,6 +99,25 @@ class Sums:
             for plane in range(planes):
                 start = offset(b, buffer, b.mul(row, integer(plane)))
                 self._fold(b, plane, start, b.mul(row, integer(planes)), (table, lanes))
+            if fn.kernel.outlets[port].measured:
+                self._measure(b, port, table, lanes)
+
+    def _measure(self, b: ir.IRBuilder, port: int, table: ir.Value, lanes: ir.Value) -> None:
+        """Add up the squares of what was written."""
+        fn = self._function
+        sums = port_sums(fn, b, port, lanes)
+
+        def each(at: ir.Value) -> None:
+            entry = read_entry(b, offset(b, table, b.mul(at, integer(8 * w.ENTRY_WORDS))))
+            here = offset(b, sums, b.mul(at, integer(8)))
+
+            def one(i: ir.Value) -> None:
+                x = b.load(entry.at(b, b.add(fn.fired, i)), typ=F64)
+                add_square(fn, b, x, here)
+
+            each_measured(b, fn.fired, fn.frames, fn.kernel.every, one)
+
+        loop(b, b.mul(lanes, integer(self._planes[port])), "sum", each)
 
     def _fold(
         self,

@@ -83,6 +83,7 @@ class Group:
     archetype: str = ""
     skewed: bool = False
     across: bool = False  # its kernel works across time
+    measured: tuple[int, ...] = ()  # outlets whose squares are added up
 
     @property
     def first(self) -> Node:
@@ -182,6 +183,8 @@ class Grouping:
         Name of the prebuilt kernel to use for a node type's instance, or nothing.
     guarded
         Whether all values are looked at, see `amp.jit.guard`.
+    measure
+        Whether the squares of streams that someone reads are added up.
     """
 
     def __init__(
@@ -192,9 +195,12 @@ class Grouping:
         archetype: Callable[[NodeType], str],
         *,
         guarded: bool,
+        measure: bool,
     ) -> None:
         self._graph, self._pace, self._archetype = graph, pace, archetype
         self._seen = self._must_be_seen() if guarded else set()
+        ends = ((edge.source, edge.outlet) for node in graph.nodes for edge in node.edges)
+        self._measured = {*ends} if measure else set()
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -235,6 +241,7 @@ class Grouping:
                     self._controls(some),
                     self._graph.takes(first),
                     self._archetype(first.type),
+                    measured=self._outlets(some),
                 )
 
     def _must_be_seen(self) -> set[int]:
@@ -249,6 +256,15 @@ class Grouping:
         simple[[*graph.cycles]] = False
         found: set[int] = {*graph.source[~simple].tolist()}
         return found
+
+    def _outlets(self, members: list[Node]) -> tuple[int, ...]:
+        """Outlets of theirs that are measured."""
+        count = len(type(members[0].type).outlets)
+        return tuple(
+            outlet
+            for outlet in range(count)
+            if any((node.index, outlet) in self._measured for node in members)
+        )
 
     def _reads(self, members: list[Node], wide: bool) -> list[Read]:
         first = members[0]

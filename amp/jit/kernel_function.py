@@ -52,6 +52,10 @@ class KernelFunction:
         self.scratch = word(b, self.args, w.SCRATCH, PTR)
         self.lanes = word(b, self.args, w.LANES)
 
+    def power(self, b: ir.IRBuilder) -> ir.Value:
+        """Where the sums of squares of this cell lie."""
+        return word(b, self.args, w.POWER, PTR)
+
     def at_tile(self, tile: ir.Value) -> KernelFunction:
         """The same function, at a tile."""
         other = copy.copy(self)

@@ -34,6 +34,8 @@ OUT = np.dtype(
         ("produced", TOKENS),
         ("stamps", np.int64),
         ("mask", np.int64),
+        ("sums", np.int64),
+        ("every", np.int64),
     ]
 )
 PROCESS = np.dtype(

@@ -12,6 +12,7 @@ import numpy as np
 from amp.cycles import Cycle
 from amp.errors import AmpError
 from amp.jit import kpn
+from amp.jit import words as w
 from amp.jit.counts import COLUMNS, FIRED, FIRST, PREVIOUS, SECOND, TIME, Counts
 from amp.jit.runtime import Threads, load_scheduler
 from amp.schedule.dynamic import samples_in_order
@@ -190,6 +191,10 @@ class KpnRunner:
                 rows[i]["produced"]["each"] = counts[0]
                 rows[i]["stamps"] = bound.address(ring.stamps_at) if ring.stamps_at >= 0 else 0
                 rows[i]["mask"] = ring.mask
+                kernel = call.call.code.kernel
+                if call.call.router and kernel.outlets[i].measured:
+                    rows[i]["sums"] = int(call.words[w.POWER]) + 8 * call.port_sums[i][0]
+                    rows[i]["every"] = kernel.every
             table = np.array([bound.address(at) for at in call.in_tables if at >= 0], np.int64)
             row["outs"], row["out_count"] = rows.ctypes.data, len(rows)
             row["entries"] = table.ctypes.data

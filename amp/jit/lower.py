@@ -52,16 +52,24 @@ def lower(
     batch: int,
     sample_rate: float,
     guard: Mode,
+    every: int,
 ) -> Lowered:
-    """Kernels of ``items`` when no call runs more than ``frames`` frames."""
-    return _Lowering(clustering, frames, batch, sample_rate, guard).run(items)
+    """Kernels of ``items`` when no call runs more than ``frames`` frames; the power of streams is
+    measured in every ``every``-th firing."""
+    return _Lowering(clustering, frames, batch, sample_rate, guard, every).run(items)
 
 
 class _Lowering:
     def __init__(
-        self, clustering: Clustering, frames: int, batch: int, sample_rate: float, guard: Mode
+        self,
+        clustering: Clustering,
+        frames: int,
+        batch: int,
+        sample_rate: float,
+        guard: Mode,
+        every: int,
     ) -> None:
-        self.clustering, self.guard = clustering, guard
+        self.clustering, self.guard, self.every = clustering, guard, every
         self.frames, self.batch, self.sample_rate = frames, batch, sample_rate
         self.rings: list[Ring] = []
         self.calls: list[Call] = []
@@ -77,7 +85,7 @@ class _Lowering:
             self._put_across(item)
         self._make_rings()
         steps = self._steps(items)
-        return Lowered(steps, self.calls, self.rings, self.frames)
+        return Lowered(steps, self.calls, self.rings, self.frames, self.clustering.dynamic)
 
     def _number(self, items: list[Item]) -> None:
         for item in items:
@@ -277,7 +285,7 @@ class _Lowering:
         code = self.traced.get(key)
         if code is None:
             rate = self.sample_rate * head.pace.firings / head.pace.frames
-            code = self.traced[key] = trace_kernel(parts, ins, rate, self.guard)
+            code = self.traced[key] = trace_kernel(parts, ins, rate, self.guard, self.every)
         outs = [out for part in parts.values() for _, out in part.outs]
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
         self.calls.append(call)

@@ -76,6 +76,9 @@ class Code:
     kernel: Kernel
     inits: tuple[float | int | str, ...]
     line_lengths: tuple[int, ...]
+    powers: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    """By group and outlet, where its squares are added up: in which of the kernel's ``powers``, plane
+    by plane ("lane"), or in which of its out ports ("port")."""
     prepare: Kernel | None = None  # computes coefficients when parameters are set
 
 
@@ -143,6 +146,7 @@ class Lowered:
     calls: list[Call]
     rings: list[Ring]
     frames: int  # most frames of one call
+    dynamic: NDArray[np.bool_]  # nodes that fire as data says
 
 
 def tile_width(lanes: int, width: int) -> int:

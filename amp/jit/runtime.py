@@ -156,6 +156,41 @@ def check_sizes(sizes: Any, expected: list[int]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class HeatFunctions:
+    """``advance``, ``peek`` and ``energy`` of ``amp/archetypes_cpp/heat.hpp``, given addresses."""
+
+    advance: Callable[[int, int, int, int], None]
+    peek: Callable[[int, int, int, int], None]
+    energy: Callable[[int, int, int, int], None]
+
+
+@functools.cache
+def load_heat(size: int) -> HeatFunctions:
+    """The functions of a table of ``size`` bytes.
+
+    Raises
+    ------
+    ArchetypeUnavailable
+        When the library is not installed, or was built from other sources.
+    """
+    library = load_library()
+    built = library.amp_heat_size
+    built.argtypes, built.restype = [], ctypes.c_int64
+    if built() != size:
+        raise ArchetypeUnavailable(
+            "the runtime was built from this package's sources",
+            expected=f"a table of {size} bytes",
+            got=f"{built()}",
+            fix="install amp again",
+        )
+    found = [getattr(library, f"amp_heat_{name}") for name in ("advance", "peek", "energy")]
+    for function in found:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
+        function.restype = None
+    return HeatFunctions(*found)
+
+
 @functools.cache
 def load_tracer() -> int:
     """Address of ``amp_trace_note``, see ``amp/archetypes_cpp/trace.hpp``."""

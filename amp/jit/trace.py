@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,17 +64,21 @@ class Part:
             group.skewed,
             group.across,
             self.sums,
+            group.measured,
         )
 
 
 def trace_kernel(
-    parts: dict[int, Part], ins: list[InBinding], sample_rate: float, guard: Mode
+    parts: dict[int, Part], ins: list[InBinding], sample_rate: float, guard: Mode, every: int
 ) -> Code:
-    """Code of the kernel of ``parts``, which are in dataflow order and numbered as in the cluster."""
+    """Code of the kernel of ``parts``, which are in dataflow order and numbered as in the cluster; the
+    power of streams is measured in every ``every``-th firing."""
     b = Trace(sample_rate) if guard == "propagate" else Guarded(sample_rate, guard)
     results: dict[int, list[list[Value]]] = {}  # group to outlet to plane
     outlets: list[OutPort] = []
     stores: list[tuple[Value, ...]] = []
+    powers: dict[tuple[Value, ...], int] = {}
+    power_at: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
     for number, part in parts.items():
         group = part.group
         streams = [
@@ -88,7 +92,7 @@ def trace_kernel(
         if group.archetype == NATIVE:
             return _native_code(b, number, part, ins)
         if group.prebuilt:
-            return _prebuilt_code(b, number, part, ins)
+            return _prebuilt_code(b, number, part, ins, every)
         if isinstance(b, Guarded):
             for read in part.sums:
                 streams[read] = [b.guard_sum(number, read, group.first.type, streams[read][0])]
@@ -97,8 +101,15 @@ def trace_kernel(
             values = tuple(results[number][outlet])
             rate = _rate_out(group.first, outlet)
             step, rate = 0 if out.cycle else rate, rate // group.spread
-            outlets.append(OutPort(out.mode, len(values) // rate, rate, step))
+            measured = group.wide and outlet in group.measured and (number, outlet) not in power_at
+            if measured:  # a sum is known when its kernel ends
+                power_at[number, outlet] = "port", (len(outlets),)
+            outlets.append(OutPort(out.mode, len(values) // rate, rate, step, measured))
             stores.append(values)
+        for outlet in () if group.wide else group.measured:
+            planes = _measured_planes(b, group, outlet, results[number][outlet])
+            places = tuple(powers.setdefault(some, len(powers)) for some in planes)
+            power_at[number, outlet] = "lane", places
     kernel = Kernel(
         tuple(b.values),
         tuple(InPort(i.mode, len(i.ring), i.rate, i.step) for i in ins),
@@ -111,11 +122,13 @@ def trace_kernel(
         skewed=any(part.group.skewed for part in parts.values()),
         across=all(part.group.across for part in parts.values()),
         backward=all(part.group.first.type.backward for part in parts.values()),
+        powers=tuple(powers),
+        every=every if power_at else 1,
     )
-    return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()))
+    return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()), power_at)
 
 
-def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
+def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
     """A kernel that hands whole blocks to a prebuilt function, its params being one array; or what a
     router of the scheduler reads and writes."""
     group = part.group
@@ -123,9 +136,20 @@ def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> C
     for name in type(group.first.type).params:
         b.param(name)
     inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
-    outlets = tuple(OutPort("table", group.planes) for _ in part.outs)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
-    return Code(Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt), (), ())
+    ports = [outlet for outlet, _ in part.outs]
+    power_at: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {
+        (number, outlet): ("port", (ports.index(outlet),))
+        for outlet in group.measured
+        if outlet in ports
+    }
+    measured = {at[0] for _, at in power_at.values()}
+    outlets = tuple(
+        OutPort("table", group.planes, measured=port in measured) for port in range(len(ports))
+    )
+    kernel = Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt)
+    kernel = replace(kernel, every=every if measured else 1)
+    return Code(kernel, (), (), power_at)
 
 
 def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
@@ -197,6 +221,26 @@ def _one_of(b: Trace, port: int, more: int) -> list[list[Value]]:
         value = b.emit("inlet", attribute=(other, 0))
         bits = b.emit("ior", bits, b.emit("bits", value))
     return [[b.emit("from_bits", bits)]]
+
+
+def _measured_planes(
+    b: Trace, group: Group, outlet: int, values: list[Value]
+) -> list[tuple[Value, ...]]:
+    """What of an outlet's ``values``, by token and plane, is measured: each plane's tokens, and of an
+    uneven rate those that the firing writes."""
+    counts = group.first.type.counts(type(group.first.type).outlets[outlet])
+    planes = len(values) * group.spread // max(counts)
+    tokens = [values[first : first + planes] for first in range(0, len(values), planes)]
+    if len({*counts}) > 1:
+        k, size = b.emit("to_float", b.clock()), float(len(counts))
+        phase = b.sub(k, b.mul(b.floor(b.div(k, size)), size))
+        for token, row in enumerate(tokens):
+            written = b.const(0.0)
+            for i, count in enumerate(counts):
+                if token < count:
+                    written = b.select(b.emit("eq", phase, float(i)), 1.0, written)
+            tokens[token] = [b.select(b.lt(0.0, written), value, 0.0) for value in row]
+    return [tuple(row[plane] for row in tokens) for plane in range(planes)]
 
 
 def _rate_out(node: Node, outlet: int) -> int:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from amp.ir import InPort, Kernel, OutPort
 
 TILES, FIRED, PARAMS, STATES, SCRATCH, LANES = range(6)
-_HEADER = 6
+# sums of squares: those of the present cell, and the firing with which the next one begins; those of cell
+# 0, bytes from cell to cell, and the pace that says which cell a firing is in: firings, frames (0: cell 0
+# always), offset
+POWER, POWER_END, POWER_BASE, POWER_STRIDE, POWER_PACE = range(6, 11)
+_HEADER = 13
 PORT_WORDS = 8
 LINE_WORDS = 3
 

@@ -109,7 +109,8 @@ def test_the_schema_is_published() -> None:
     schema = files.schema()
     assert schema["$ref"] == "#/$defs/GraphFile"
     kinds = schema["$defs"]
-    assert set(kinds) == {"GraphFile", "NodeFile", "EdgeFile", "ParamFile", "ArrayFile"}
+    known = {"GraphFile", "NodeFile", "EdgeFile", "ParamFile", "ArrayFile", "ThermalFile"}
+    assert set(kinds) == known
     assert kinds["NodeFile"]["required"] == ["name", "type", "channels"]
     assert not any(kind["additionalProperties"] for kind in kinds.values())
 

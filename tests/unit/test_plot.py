@@ -193,3 +193,26 @@ def test_rings_are_drawn_over_time() -> None:
     shown = words(plot.memory(result))
     assert "gain.0 > select.0" in shown
     assert "3000 at most, capacity 4096, grown 8 times" in shown
+
+
+def test_heat_is_drawn_over_time_hottest_first() -> None:
+    g = amp.Graph(sample_rate=1000)
+    x = g.input("x")
+    g.output("out", x)
+    g.add(nodes.Gain(), x, gain=0.0, name="warm", thermal=amp.Thermal(power=8.0))
+    program = amp.compile(g, heat=1)
+    runs = [program.run({"x": np.ones((1, 1, 5000))}) for _ in range(2)]
+    figure = plot.heat(runs)
+    hottest, next_one, _ = figure.axes
+    assert "80 J" in words(figure)
+    assert "90 J in 3 nodes" in figure.get_suptitle()
+    seconds, kelvin = np.array(hottest.lines[0].get_data(), np.float64)
+    np.testing.assert_allclose(seconds, [4.096, 5.0, 8.192, 10.0])
+    np.testing.assert_allclose(kelvin, amp.AMBIENT + 8.0 * seconds)
+    assert hottest.get_title("left") == "warm"
+    assert next_one.get_title("left") == "out"
+    assert len(plot.heat(runs[0], ["out"]).axes) == 1
+    with pytest.raises(BadInput, match="heat of nodes"):
+        plot.heat(amp.compile(g, heat=0).run({"x": np.ones((1, 1, 10))}))
+    with pytest.raises(BadInput, match="heat of nodes"):
+        plot.heat(runs, ["cold"])

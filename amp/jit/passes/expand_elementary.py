@@ -109,6 +109,7 @@ def expand_elementary(kernel: Kernel) -> Kernel:
         values=tuple(b.values),
         nexts=tuple(image[value] for value in kernel.nexts),
         stores=tuple(tuple(image[value] for value in planes) for planes in kernel.stores),
+        powers=tuple(tuple(image[value] for value in some) for some in kernel.powers),
     )
 
 

@@ -68,6 +68,7 @@ def hoist_invariants(kernel: Kernel) -> tuple[Kernel | None, Kernel]:
         params=tuple((name, types.get(name, "f64")) for name in sorted(_names(main), key=_rank)),
         nexts=tuple(new[value.index] for value in kernel.nexts),
         stores=tuple(tuple(new[value.index] for value in port) for port in kernel.stores),
+        powers=tuple(tuple(new[value.index] for value in some) for some in kernel.powers),
     )
     return _preparing(border, types), rest
 

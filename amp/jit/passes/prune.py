@@ -52,4 +52,5 @@ def prune(kernel: Kernel) -> Kernel:
         params=tuple(slot for slot in kernel.params if slot[0] in used),
         nexts=tuple(new[value.index] for value in kernel.nexts),
         stores=tuple(tuple(new[value.index] for value in port) for port in kernel.stores),
+        powers=tuple(tuple(new[value.index] for value in some) for some in kernel.powers),
     )
