@@ -17,8 +17,10 @@ pytest_collect_file = Sybil(
 collect_ignore = [
     f"tests/{name}.py"
     for name in (
+        "bench",
         "bits",
         "clocked",
+        "forward_mode",
         "native_calls",
         "native_kernels",
         "random_schedules",

@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amp.contract import NATIVE
 from amp.frozen import Edge, Frozen, Node
 from amp.jit.adjoint_nodes import (
     Arriving,
     Fold,
     Gathered,
+    Last,
     Leaving,
     Pattern,
     Plan,
     Traced,
+    Unbatch,
     Unheard,
+    Unread,
     Untake,
     edge_rates,
     instance,
@@ -111,16 +115,16 @@ class JointPaces(Paces):
 
     def __init__(self, graph: Frozen, rows: Ints, paces: Paces, numbers: Ints) -> None:
         super().__init__(graph, *rows)
-        self._paces, self._numbers = paces, numbers
+        self._paces, self.numbers = paces, numbers
 
     def _with(self, own: Ints, theirs: Ints) -> Ints:
-        known = self._numbers >= 0
-        own[known] = theirs[self._numbers[known]]
+        known = self.numbers >= 0
+        own[known] = theirs[self.numbers[known]]
         return own
 
     def cover(self) -> Ints:
         """See `Paces.cover`."""
-        return self._with(np.zeros(len(self._numbers), np.int64), self._paces.cover())
+        return self._with(np.zeros(len(self.numbers), np.int64), self._paces.cover())
 
     def held(self, block: int) -> Ints:
         """See `Paces.held`; another edge holds what a block's firings write."""
@@ -206,6 +210,8 @@ class _Turning:
     def _check(self, node: Node) -> None:
         if self.graph.dynamic[node.index] or node.type.router:
             raise refuse(node, "its rate depends on data")
+        if node.type.archetype == NATIVE:
+            raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
         first = int(self.graph.first[node.index])
         if any(first + at in self.graph.cycles for at in range(len(node.edges))):
             raise refuse(node, "what it reads comes at another rate from firing to firing")
@@ -285,7 +291,8 @@ class _Turning:
                 for outlet, at in enumerate(piece):
                     self._give(node, at, mine[-1], outlet, channels)
         if takes:
-            self._put_back(node, takes, mine, same=plan.is_identity)
+            alike = plan.is_identity and len({take.batch for take in takes}) == 1
+            self._put_back(node, takes, mine, same=alike)
 
     def _write_down(self, node: Node, traced: Traced, kinds: dict[Any, Any]) -> None:
         """Have the node's twin write down what the adjoint needs."""
@@ -337,16 +344,11 @@ class _Turning:
             if self._gathers(node, outlet):
                 some = [self._gather(node, some)]
             arriving += some
+        if not mine:
+            self._put_aside(node)
         taken: list[Given] = []
         for adding in mine:
             if isinstance(adding.kind, Untake):
-                if adding.kind.same:
-                    self._read_all(
-                        adding, arriving if len(arriving) == 1 else [self._gather(node, arriving)]
-                    )
-                else:
-                    self._read_all(adding, taken)
-                self.order.append(adding)
                 continue
             names = [inlet.name for inlet in type(adding.kind).inlets]
             constants = [s for s in node.sources if not isinstance(s, tuple | Edge)]
@@ -366,6 +368,50 @@ class _Turning:
                 Given(adding, o, node.channels, 0, -1)
                 for o in range(len(type(adding.kind).outlets))
             ]
+        self._connect_untakes(node, mine, arriving, taken)
+
+    def _connect_untakes(
+        self, node: Node, mine: list[Adding], arriving: list[Given], taken: list[Given]
+    ) -> None:
+        """Have the cotangents of what a node has ``taken`` go where that came from; of all of it they are
+        those ``arriving`` if it says nothing else."""
+        untakes = [(adding, adding.kind) for adding in mine if isinstance(adding.kind, Untake)]
+        if not untakes:
+            return
+        if not taken:
+            taken = arriving if len(arriving) == 1 else [self._gather(node, arriving)]
+        taken = self._unbatch(node, untakes[0][1], taken)
+        for adding, _ in untakes:
+            self._read_all(adding, taken)
+            self.order.append(adding)
+
+    def _put_aside(self, node: Node) -> None:
+        """Have cotangents of tokens in flight lie in memory though their source has no use for any."""
+        for outlet, name in enumerate(type(node.type).outlets):
+            for reader, at in self.readers[node.index, outlet]:
+                edge = self.graph.nodes[reader].edges[at]
+                given = self.arrivals[reader, at]
+                if edge.tokens > 0 or self.pace[reader] != self.pace[node.index]:
+                    count = max(node.type.counts(name))
+                    code = ("unread", count, given.channels)
+                    adding = Adding(Unread(count), node, given.channels, code)
+                    self._read(adding, [given])
+                    self.order.append(adding)
+
+    def _unbatch(self, node: Node, kind: Untake, taken: list[Given]) -> list[Given]:
+        """The cotangent of each take, or the one of all, with its batches where they came from."""
+        takes = kind.takes_[: 1 if kind.same else None]
+        found = []
+        for given, take in zip(taken * (len(takes) // len(taken)), takes, strict=True):
+            one = given
+            if take.batch and take.batch != tuple(range(self.graph.batch)):
+                back = Unbatch(take.batch, node.channels, node.type.spread)
+                adding = Adding(back, node, node.channels, ("unbatch", back.key))
+                self._read(adding, [given])
+                self.order.append(adding)
+                one = Given(adding, 0, node.channels, 0, -1)
+            found.append(one)
+        return found
 
     def _arriving(self, node: Node, outlet: int) -> list[Given]:
         """What the readers of an outlet give, channel by channel and from its first token on."""
@@ -380,6 +426,7 @@ class _Turning:
                 self._read(fold, [dataclasses.replace(given, tokens=0, number=-1)])
                 self.order.append(fold)
                 given = dataclasses.replace(given, by=fold, outlet=0, channels=1)
+            given = self._with_unread(self.graph.nodes[reader], at, given)
             self.arrivals[reader, at] = given
             if given.tokens < 0:
                 late = Adding(
@@ -393,6 +440,17 @@ class _Turning:
                 given = Given(late, 0, node.channels, 0, -1)
             found.append(given)
         return found
+
+    def _with_unread(self, reader: Node, at: int, given: Given) -> Given:
+        """The same with the tokens that a firing took and did not read."""
+        taken = int(self.graph.consumed[self._number(reader, at)])
+        if isinstance(given.by.kind, Untake) or edge_rates(reader)[at] == taken:
+            return given
+        code = ("last", taken, given.channels)
+        adding = Adding(Last(taken), reader, given.channels, code)
+        self._read(adding, [dataclasses.replace(given, tokens=0, number=-1)])
+        self.order.append(adding)
+        return dataclasses.replace(given, by=adding, outlet=0)
 
     def _from(self, reader: Node, at: int) -> Given:
         """What a reader gives for one of its edges."""

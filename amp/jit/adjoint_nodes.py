@@ -11,7 +11,7 @@ import types
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Take, Trace
 from amp.errors import NotDifferentiable
 from amp.frozen import Edge
 from amp.ir.vjp import Cotangents, transpose
@@ -22,7 +22,6 @@ from amp.nodes.output import Output
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from amp.contract import Take
     from amp.frozen import Node
     from amp.ir import Value
 
@@ -309,7 +308,10 @@ def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
         for o, tokens in enumerate(traced.outlets)
     ]
     seeds = [s if count else [] for s, count in zip(seeds, pattern.readers, strict=True)]
-    given = _spread(b, traced, pattern, known, seeds)
+    try:
+        given = _spread(b, traced, pattern, known, seeds)
+    except NotDifferentiable as error:
+        raise refuse(traced.node, error.rule) from None
     wanted = [v for edge in pattern.wanted for planes in given[edge] for v in planes]
     moved = [
         edge
@@ -526,6 +528,32 @@ class Unheard(Adjoint, register=False):
         return one_or_all(out)
 
 
+class Last(Adjoint, register=False):
+    """The cotangent of an edge of which a firing takes several tokens, and reads the last."""
+
+    count: int
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count if port == "out" else 1
+
+    def forward(self, b: Trace, x: Value) -> list[Value]:
+        return [*[b.const(0.0)] * (self.count - 1), x]
+
+
+class Unread(Adjoint, register=False):
+    """Takes the cotangent of an edge and does nothing with it."""
+
+    count: int = 1
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count if port == "cotangent" else 1
+
+    def forward(self, b: Trace, x: Any) -> Value:
+        return b.const(0.0)
+
+
 class Fold(Adjoint, register=False):
     """The cotangent of one channel that was read as many: their sum."""
 
@@ -578,41 +606,85 @@ class Untake(Adjoint, register=False):
         return self.rate_ if port == "out" else self.spread_
 
     def forward(self, b: Trace, given: list[Any]) -> Any:
-        lines: dict[tuple[int, int], Value] = {}
-
-        def value(which: int, lane: int, later: int) -> Value:
-            which = 0 if self.same else which
-            channel, token = divmod(lane, self.spread_)
-            tokens = given[which] if self.spread_ > 1 else [given[which]]
-            now: Value = tokens[token][channel]
-            if not later:
-                return now
-            key = (which, lane)
-            if key not in lines:
-                lines[key] = b.line(f"cotangent_{which}_{lane}", now, longest[key])
-            return b.tap(lines[key], later)
-
-        places: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        longest: dict[tuple[int, int], int] = {}
+        now: dict[tuple[int, int], list[Value]] = {}
+        later: dict[tuple[int, int], list[tuple[int, Value]]] = {}
         for which, take in enumerate(self.takes_):
+            arrived = given[0 if self.same else which]
+            tokens = arrived if self.spread_ > 1 else [arrived]
             for lane, (edge, channel) in enumerate(zip(take.edge, take.channel, strict=True)):
-                if edge == self.edge and channel >= 0:
-                    later, token = divmod(take.back[lane], self.rate_)
-                    at = (self.rate_ - 1 - token, channel)
-                    places.setdefault(at, []).append((which, lane, later))
-                    key = (0 if self.same else which, lane)
-                    longest[key] = max(later, longest.get(key, 0))
-        return one_or_all(
-            [
-                [
-                    b.tree_sum([value(*place) for place in places.get((token, channel), ())])
-                    if (token, channel) in places
-                    else b.const(0.0)
-                    for channel in range(self.width)
-                ]
-                for token in range(self.rate_)
-            ]
-        )
+                if edge != self.edge or channel < 0:
+                    continue
+                firings, token = divmod(take.back[lane], self.rate_)
+                at = self.rate_ - 1 - token, channel
+                out, place = divmod(lane, self.spread_)
+                value = tokens[place][out]
+                if firings:
+                    later.setdefault(at, []).append((firings, value))
+                else:
+                    now.setdefault(at, []).append(value)
+
+        def total(at: tuple[int, int]) -> Value:
+            terms = now.get(at, [])
+            if at in later:
+                pool = b.pool(history(*at), max(firings for firings, _ in later[at]))
+                for firings, value in later[at]:
+                    pool = b.emit("deposit", pool, b.iconst(firings), value)
+                terms = [*terms, b.emit("drain", pool)]
+            return b.tree_sum(terms) if terms else b.const(0.0)
+
+        tokens_out = range(self.rate_)
+        return one_or_all([[total((t, c)) for c in range(self.width)] for t in tokens_out])
+
+
+def history(token: int, channel: int) -> str:
+    """Name of the pool of an `Untake` that has the cotangents of what earlier firings took: of this
+    token of theirs."""
+    return f"history_{token}_{channel}"
+
+
+class Unbatch(Adjoint, register=False):
+    """The cotangent of what a node takes, batch by batch as it was before: a batch that was taken
+    several times has their sum, and one that was not has none.
+
+    Parameters
+    ----------
+    batches
+        For each batch the one it was taken from.
+    width, count
+        Channels and tokens of a firing.
+    """
+
+    batches: tuple[int, ...]
+    width: int
+    count: int
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count
+
+    @property
+    def spread(self) -> int:
+        return self.count
+
+    def takes(self, widths: list[int]) -> list[Take]:
+        users = [
+            [to for to, source in enumerate(self.batches) if source == batch]
+            for batch in range(len(self.batches))
+        ]
+        channels = tuple(c for c in range(self.width) for _ in range(self.count))
+        back = tuple(range(self.count - 1, -1, -1)) * self.width
+        return [
+            Take(
+                (0,) * len(channels),
+                channels,
+                back,
+                tuple(some[i] if i < len(some) else -1 for some in users),
+            )
+            for i in range(max(map(len, users)))
+        ]
+
+    def forward(self, b: Trace, *x: Value) -> Value:
+        return b.tree_sum(x)
 
 
 NEUTRAL: dict[str, Any] = {
