@@ -27,7 +27,7 @@ $(VENV)/.installed: $(BUILT_FROM)
 	@touch $@
 
 $(VENV)/.peers: $(VENV)/.installed
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[faust]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[faust,gradients]'
 	@touch $@
 
 lint: install  ## ruff: rules and layout
