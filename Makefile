@@ -8,7 +8,7 @@ BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt \
 	$(wildcard amp/archetypes_cpp/*.cpp amp/archetypes_cpp/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types imports docs pytest bench sanitize fuzz format clean
+.PHONY: help demo test install lint types imports docs pytest bench frameworks sanitize fuzz format clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,7 +27,7 @@ $(VENV)/.installed: $(BUILT_FROM)
 	@touch $@
 
 $(VENV)/.peers: $(VENV)/.installed
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[faust]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[faust,gradients]'
 	@touch $@
 
 lint: install  ## ruff: rules and layout
@@ -49,6 +49,9 @@ pytest: install  ## tests, doctests, and the code in README and docs
 
 bench: $(VENV)/.peers  ## measure, beside the peers
 	$(BIN)/python -m benchmarks
+
+frameworks: $(VENV)/.peers  ## the tests of amp.torch and amp.jax, with both installed (gigabytes, maybe)
+	$(BIN)/pytest amp tests -k "torch or jax"
 
 sanitize: install  ## the native runtime under thread, address and undefined sanitizers
 	$(BIN)/pytest tests/unit/test_sanitizers.py

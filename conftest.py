@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 from hypothesis import settings
 from sybil import Sybil
@@ -27,6 +28,8 @@ collect_ignore = [
         "strategies",
     )
 ]
+# Rooms for libraries that need not be there.
+collect_ignore += [f"amp/{name}.py" for name in ("jax", "torch") if find_spec(name) is None]
 
 # Compiling takes longer than hypothesis expects of one example. What machines check is the same each
 # time, so that a change is refused for what it changed; new examples are looked for by `make fuzz`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amp import nodes, observe, plot
+from amp import losses, nodes, observe, plot, testing
 from amp.contract import Inlet, NodeType, Param, Take
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
@@ -27,9 +27,11 @@ __all__ = [
     "edge",
     "graph_from_json",
     "graph_to_json",
+    "losses",
     "nodes",
     "observe",
     "plan",
     "plot",
+    "testing",
 ]
 __version__ = "0.1.0"

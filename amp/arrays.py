@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.errors import BadInput
+from amp.errors import BadInput, BadValue
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -129,6 +129,23 @@ def check_cotangents(
             )
         arrays[name] = array
     return arrays
+
+
+def check_shapes(given: Mapping[str, tuple[int, ...]], params: Mapping[str, Any]) -> None:
+    """Shapes that are given for params are those of ``params``.
+
+    Raises
+    ------
+    BadValue
+        Naming the param.
+    """
+    for name, shape in given.items():
+        if name not in params:
+            raise BadValue(f"the graph has no parameter {name!r}", expected=str(sorted(params)))
+        if shape != params[name].shape:
+            raise BadValue(
+                f"param {name!r} keeps its shape", expected=str(params[name].shape), got=str(shape)
+            )
 
 
 def check_outputs(

@@ -174,5 +174,9 @@ class NotDifferentiable(AmpError):
     """A derivative was asked for that does not exist, or that amp does not have."""
 
 
+class WrongGradient(AmpError):
+    """A derivative differs from what finite differences say."""
+
+
 class BadIR(AmpError):
     """An IR kernel is ill-formed; always a defect of amp or of a custom node."""

@@ -245,6 +245,7 @@ class Instance:
             self._check_finite()
             if tell is not None:
                 tell(self.clock)
+        self._arrays.clear()  # the caller's again
         if taping:
             taping.finish()
             self.recorded = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ from amp.graph import Graph
 from amp.instance import Instance, Runner
 from amp.jit.handle import Handle
 from amp.jit.snapshot import Content
+from amp.losses import Loss, checked_answer, term_graph
 from amp.nodes.crossfade import LONGEST
 from amp.result import Gradients, Memory, Result, RingUse, State, StateCotangents
+from amp.schedule import plan
 from amp.schedule.dynamic import routers
 from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    Array = NDArray[np.float64]
+
+    from amp.frozen import Node
+    from amp.losses import Function, Widths
     from amp.schedule import IPLS
     from amp.swap import Make
     from amp.timing import Timer, Timings
@@ -56,6 +63,8 @@ Monitor = Callable[[int, "Mapping[str, NDArray[np.float64]]"], None]
 _Stopped = tuple[int, Result, Callable[[int], None], int, "NDArray[np.int64] | int"]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
 what kernels had cost before."""
+_LOSSES = 16
+"""Losses that a program keeps compiled."""
 _ONE_THREAD = "a program runs in one thread at a time", "compile one program per thread"
 
 
@@ -75,6 +84,7 @@ class Program:
         self._swaps = threading.Lock()
         self._user = 0  # thread that holds the lock
         self._handle: Handle | None = None
+        self._loss_program = functools.lru_cache(_LOSSES)(functools.partial(_compile_loss, make))
 
     @property
     def schedule(self) -> IPLS | None:
@@ -138,12 +148,6 @@ class Program:
         with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
                 raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
-            if record and self._fade:
-                raise ProgramBusy(
-                    "a recorded run is of one graph, and a crossfade has two",
-                    got=f"{self._fade.left} frames of it left",
-                    fix="run them first",
-                )
             return self._run(
                 inputs or {}, frames, out or {}, progress, monitor, memory_every, record=record
             )
@@ -201,6 +205,80 @@ class Program:
                 cotangents, now.outputs, now.about.batch, tape.end - tape.begin
             )
             return tape.go_back(arrays, later)
+
+    def value_and_grad(
+        self,
+        loss: Loss | Callable[[Result], tuple[float, Mapping[str, ArrayLike]]],
+        inputs: Mapping[str, ArrayLike] | None = None,
+        *,
+        frames: int | None = None,
+    ) -> tuple[float, Gradients]:
+        """Run from the present state, and return a loss of the outputs and its derivatives.
+
+        As `run` does, it moves the clock on: `reset` first if each call is to begin anew. Every frame
+        counts, also those before the first visible token, which are zero.
+
+        Parameters
+        ----------
+        loss
+            A loss made by `amp.losses`, which is native code and has the same bits under every engine
+            and schedule. Or a function that is given the `Result` and returns the value and the
+            cotangents: by output the derivative of the value, ``(batch, channel, frame)``.
+        inputs, frames
+            As for `run`.
+
+        Raises
+        ------
+        BadInput, ProgramBusy, NotDifferentiable, BadValue
+            As `run` and `backward`; and if the loss is none, or does not fit the outputs.
+
+        Examples
+        --------
+        >>> import amp
+        >>> g = amp.Graph()
+        >>> g.output("out", amp.Param(0.5, name="gain") * g.input("x"))
+        >>> program = amp.compile(g)
+        >>> x = np.ones((1, 1, 4))
+        >>> value, gradients = program.value_and_grad(amp.losses.mse("out", 2.0 * x), {"x": x})
+        >>> value, gradients.params["gain"]
+        (2.25, array(-3.))
+        >>> value, gradients = program.value_and_grad(
+        ...     lambda result: (result["out"].sum(), {"out": x}), {"x": x}
+        ... )
+        >>> value, gradients.params["gain"]
+        (2.0, array(4.))
+        """
+        if not isinstance(loss, Loss) and not callable(loss):
+            raise BadValue(
+                "a loss is made by amp.losses, or a function of a result",
+                got=repr(loss),
+                fix='amp.losses.mse("out", target)',
+            )
+        with self._alone(*_ONE_THREAD):
+            result = self._run(inputs or {}, frames, {}, None, record=True, keep=False)
+        try:
+            if isinstance(loss, Loss):
+                answer = loss.evaluate(result, self._instance.outputs, self._run_loss)
+            else:
+                answer = checked_answer(loss(result))
+            del result  # it is as large as what comes now
+            value, cotangents = answer
+            return value, self.backward(cotangents)
+        finally:
+            self._instance.recorded = False  # the inputs are the caller's again
+
+    def _run_loss(
+        self, function: Function, widths: Widths, signals: Mapping[str, Array], scale: float
+    ) -> tuple[Array, dict[str, Array]]:
+        """See `Loss.evaluate`."""
+        about = self._instance.about
+        program = self._loss_program(function, widths, about.sample_rate, about.batch)
+        program.set("scale", scale)
+        program.reset()
+        result = program.run(signals)
+        sums = program.state().nodes["loss"]
+        slopes = {name: result[f"d {name}"] for name, _, heard in widths if heard}
+        return np.stack([sums["sum"], sums["error"]]), slopes
 
     def resume(self) -> Result:
         """Go on with the run that `ArenaExhausted` stopped, and return what it would have.
@@ -318,8 +396,15 @@ class Program:
         every: int = 0,
         *,
         record: bool = False,
+        keep: bool = True,
     ) -> Result:
         now, fade = self._instance, self._fade
+        if record and fade:
+            raise ProgramBusy(
+                "a recorded run is of one graph, and a crossfade has two",
+                got=f"{fade.left} frames of it left",
+                fix="run them first",
+            )
         about = now.about
         arrays, count = check_inputs(inputs, frames, now.inputs, about.batch)
         outputs = fade.outputs if fade else now.outputs
@@ -355,10 +440,8 @@ class Program:
         now.read_from(arrays, begin)
         now.write_to(results, begin)
         now.record_in(probes, begin)
-        if record:
-            now.start_tape(
-                {name: np.array(a) for name, a in arrays.items()}
-            )  # callers reuse theirs
+        if record:  # callers reuse theirs, unless they are told not to
+            now.start_tape({n: np.array(a) if keep else a for n, a in arrays.items()})
         costs = now.runner.costs() if self._timer else 0
         return self._finish(end, result, tell, every or memory_every, costs)
 
@@ -547,7 +630,11 @@ class Program:
         return self._instance.params
 
     def set(self, name: str, value: ArrayLike) -> None:
-        """Change a parameter from the next frame on, without a recompile.
+        """Change a parameter from the next frame on, without a recompile; see `update`."""
+        self.update({name: value})
+
+    def update(self, params: Mapping[str, ArrayLike]) -> None:
+        """Change parameters from the next frame on: all of them, or none if one is refused.
 
         What a node starts with (a phase) is read by `reset`, and at clock 0.
 
@@ -558,10 +645,10 @@ class Program:
         """
         with self._alone():
             now = self._instance
-            now.set({name: now.fit(name, value)})
+            now.set({name: now.fit(name, value) for name, value in params.items()})
             if self._fade:
                 old = self._fade.old
-                old.set(old.fitting({name: now.bound.params[name]}))
+                old.set(old.fitting({name: now.bound.params[name] for name in params}))
 
     def state(self) -> State:
         """Snapshot of the clock and everything that a later frame depends on.
@@ -631,6 +718,19 @@ class Program:
     # ---- looking inside
 
     @property
+    def inputs(self) -> dict[str, tuple[int, int]]:
+        """Batch and channels of each input."""
+        return self._widths(self._instance.inputs)
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, int]]:
+        """Batch and channels of each output."""
+        return self._widths(self._instance.outputs)
+
+    def _widths(self, nodes: Mapping[str, Node]) -> dict[str, tuple[int, int]]:
+        return {name: (self._instance.about.batch, node.channels) for name, node in nodes.items()}
+
+    @property
     def memory(self) -> Memory:
         """What the program holds: its one allocation, and every edge that lies in a ring.
 
@@ -691,3 +791,10 @@ class Program:
     def __repr__(self) -> str:
         kind = "KPN" if self.schedule is None else f"IPLS of block {self.schedule.block}"
         return f"<Program, {kind}, {len(self._instance.about.nodes)} nodes, clock {self.clock}>"
+
+
+def _compile_loss(
+    make: Make, function: Function, widths: Widths, sample_rate: float, batch: int
+) -> Program:
+    graph = term_graph(function, widths, sample_rate, batch)
+    return Program(make(graph, plan(graph)), make, timer=None)

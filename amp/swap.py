@@ -118,16 +118,16 @@ class Fade:
             for side, some in zip(("old", "new"), heard, strict=True)
             for name, array in some.items()
         }
-        self._mixer.write_to(results, begin - start)
-        self.new.record_in(probes, begin)
         while (at := self.new.clock) < clock:
             until = min(at + piece, clock)
             self.old.record_in(self.old.probe_room(at, until), at)
+            self.new.record_in(probes, begin)
             for side, some in zip((self.old, self.new), heard, strict=True):
                 side.read_from(arrays, begin)
                 side.write_to(some, at)
                 side.run_until(until)
             self._mixer.read_from(sides, at - start)
+            self._mixer.write_to(results, begin - start)
             self._mixer.run_until(until - start)
             if tell is not None:
                 tell(until)

@@ -15,12 +15,14 @@ from benchmarks import plots, report
 from benchmarks.options import Options
 from benchmarks.rows import DIFFERS, Row
 from benchmarks.workloads import (
+    backward,
     imports,
     kpn,
     w1_voices,
     w2_cascade,
     w3_delay_network,
     w5_size,
+    w6_gradient,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ WORKLOADS: dict[str, Callable[[Options, Say], list[Row]]] = {
     "W2": w2_cascade.run,
     "W3": w3_delay_network.run,
     "W5": w5_size.run,
+    "W6": w6_gradient.run,
+    "backward": backward.run,
     "KPN": kpn.run,
     "import": imports.run,
 }
@@ -56,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; lists are separated by commas."""
     default = Options(only=tuple(WORKLOADS))
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    made.add_argument("--only", type=_names, default=default.only, help="W1,W2,W3,W5,KPN,import")
+    made.add_argument("--only", type=_names, default=default.only, help=",".join(WORKLOADS))
     made.add_argument("--voices", type=_numbers, default=default.voices, help="W1's voice counts")
     made.add_argument("--batches", type=_numbers, default=default.batches, help="W2's batches")
     made.add_argument("--sizes", type=_numbers, default=default.sizes, help="W5's node counts")

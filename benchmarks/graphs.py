@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -9,6 +10,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks import delay_network as network
+from benchmarks import gradient
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
 from benchmarks.rows import BASELINE
 from benchmarks.voices import SAMPLE_RATE, Voices
@@ -32,39 +34,48 @@ def load() -> tuple[Any, Any]:
     return amp, nodes
 
 
-def voices(parameters: Voices) -> Any:
-    """W1: input `gate`, output `out` in stereo."""
+def voices(parameters: Voices, *, learn: bool = False) -> Any:
+    """W1: input `gate`, output `out` in stereo; `learn` makes params of its numbers."""
     amp, nodes = load()
+    number = _params(amp) if learn else float
     graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
     gate = graph.input("gate")
     panned = []
     p = parameters
     for v in range(p.count):
-        saw = graph.add(nodes.Saw(), float(p.frequency[v]))
+        saw = graph.add(nodes.Saw(), number(p.frequency[v]))
         low = graph.add(
-            nodes.StateVariable("lowpass"), saw, cutoff=float(p.cutoff[v]), q=float(p.q[v])
+            nodes.StateVariable("lowpass"), saw, cutoff=number(p.cutoff[v]), q=number(p.q[v])
         )
         envelope = graph.add(
             nodes.Envelope(shape="linear"),
             gate,
-            attack=float(p.attack[v]),
-            release=float(p.release[v]),
+            attack=number(p.attack[v]),
+            release=number(p.release[v]),
         )
-        place, gain = float(p.position[v]), float(p.gain[v])
+        place, gain = number(p.position[v]), number(p.gain[v])
         panned.append(graph.add(nodes.Pan(), low * envelope, position=place, gain=gain))
     graph.output("out", graph.add(nodes.Mix(), *panned))
     return graph
 
 
-def cascade(sections: Array, batch: int) -> Any:
-    """W2: input `x`, output `out`, the biquads in series."""
+def cascade(sections: Array, batch: int, *, learn: bool = False) -> Any:
+    """W2: input `x`, output `out`, the biquads in series; `learn` makes params of their coefficients."""
     amp, nodes = load()
+    number = _params(amp) if learn else float
     graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=batch)
     stream = graph.input("x")
-    for b0, b1, b2, a1, a2 in sections.tolist():
+    for row in sections:
+        b0, b1, b2, a1, a2 = map(number, row)
         stream = graph.add(nodes.Biquad(), stream, b0=b0, b1=b1, b2=b2, a1=a1, a2=a2)
     graph.output("out", stream)
     return graph
+
+
+def _params(amp: Any) -> Callable[[float], Any]:
+    """Makes a param of each number, named by its place."""
+    count = itertools.count()
+    return lambda value: amp.Param(float(value), name=str(next(count)))
 
 
 def delay_network() -> Any:
@@ -179,6 +190,121 @@ def candidates(graph: Callable[[], Any], name: str) -> list[Candidate]:
         Candidate(BASELINE, BASELINE, ipls, note=f"block {BLOCK}, graph building included"),
         Candidate("amp KPN", "amp KPN", kpn, note="graph building included"),
     ]
+
+
+def backward_candidates(graph: Callable[[], Any], name: str) -> list[Candidate]:
+    """The IPLS, the same recorded, and recorded and gone back over piece by piece."""
+
+    def of(steps: int) -> Callable[[Pieces], Player]:
+        def make(pieces: Pieces) -> Player:
+            program = compile_ipls(graph())
+            shaped = [piece[:, None, :] for piece in pieces]
+            program.run({name: shaped[0][..., :BLOCK]}, record=steps > 0)
+
+            def play() -> Iterator[Array]:
+                program.reset()
+                for piece in shaped:
+                    out = program.run({name: piece}, record=steps > 0)["out"]
+                    if steps > 1:
+                        program.backward({"out": out})
+                    yield out.reshape(-1, out.shape[-1])
+
+            return play
+
+        return make
+
+    return [
+        Candidate(BASELINE, BASELINE, of(0), note="run"),
+        Candidate("amp recorded", "amp recorded", of(1), note="run(record=True)"),
+        Candidate("amp and back", "amp and back", of(2), note="run(record=True), then backward"),
+    ]
+
+
+def gradient_candidates(sections: Array) -> list[Candidate]:
+    """W6: `value_and_grad` of the IPLS and the KPN; and the program as a function of PyTorch and JAX."""
+
+    def of(compiled: Callable[[Any], Any]) -> Callable[[Pieces], Player]:
+        def make(pieces: Pieces) -> Player:
+            amp, _ = load()
+            program = compiled(cascade(sections, gradient.BATCH, learn=True))
+            names, x = [str(i) for i in range(sections.size)], pieces[0][:, None, :]
+            loss = amp.losses.mean_square("out")
+            program.value_and_grad(loss, {"x": x[..., :BLOCK]})  # it is compiled at the first use
+
+            def play() -> Iterator[Array]:
+                program.reset()
+                value, found = program.value_and_grad(loss, {"x": x})
+                slopes = np.array([found.params[name] for name in names])
+                yield gradient.answer(value, slopes, found.inputs["x"])
+
+            return play
+
+        return make
+
+    return [
+        Candidate(BASELINE, BASELINE, of(compile_ipls), note=f"block {BLOCK}"),
+        Candidate("amp KPN", "amp KPN", of(compile_kpn)),
+        Candidate("amp.torch", "amp.torch", _in_torch(sections), note="the IPLS in PyTorch"),
+        Candidate("amp.jax", "amp.jax", _in_jax(sections), note="the IPLS in JAX"),
+    ]
+
+
+def _in_torch(sections: Array) -> Callable[[Pieces], Player]:
+    def make(pieces: Pieces) -> Player:
+        try:
+            import amp.torch
+            import torch
+        except ImportError as missing:
+            raise NotInstalledError("torch") from missing
+        torch.set_num_threads(1)
+        f = amp.torch.function(compile_ipls(cascade(sections, gradient.BATCH, learn=True)))
+        c = torch.from_numpy(sections.ravel()).requires_grad_()
+
+        def work(x: Any) -> Any:
+            params = {str(i): one for i, one in enumerate(c)}
+            value = torch.mean(f({"x": x[:, None, :]}, params)["out"] ** 2)
+            value.backward()
+            return value
+
+        x = torch.from_numpy(pieces[0])
+        work(x[:, :BLOCK])
+        x.requires_grad_()
+
+        def play() -> Iterator[Array]:
+            x.grad = c.grad = None
+            yield gradient.answer(work(x).item(), c.grad.numpy(), x.grad.numpy())
+
+        return play
+
+    return make
+
+
+def _in_jax(sections: Array) -> Callable[[Pieces], Player]:
+    def make(pieces: Pieces) -> Player:
+        try:
+            import amp.jax
+            import jax
+        except ImportError as missing:
+            raise NotInstalledError("jax") from missing
+        jax.config.update("jax_enable_x64", True)
+        f = amp.jax.function(compile_ipls(cascade(sections, gradient.BATCH, learn=True)))
+
+        def loss(c: Any, x: Any) -> Any:
+            params = {str(i): c[i] for i in range(sections.size)}
+            return jax.numpy.mean(f({"x": x[:, None, :]}, params)["out"] ** 2)
+
+        c, x = jax.numpy.asarray(sections.ravel()), jax.numpy.asarray(pieces[0])
+        work = jax.jit(jax.value_and_grad(loss, (0, 1)))
+        jax.block_until_ready(work(c, x[:, :BLOCK]))
+        program = work.lower(c, x).compile()
+
+        def play() -> Iterator[Array]:
+            value, slopes = jax.block_until_ready(program(c, x))
+            yield gradient.answer(value, *slopes)
+
+        return play
+
+    return make
 
 
 def first_frames(program: Any, name: str, signal: Array) -> Array:

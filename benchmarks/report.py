@@ -17,7 +17,18 @@ from rich.table import Table
 from benchmarks.rows import OK, Row, baseline_of, best_of_family, ratio
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("amp-dsp", "numpy", "scipy", "numba", "llvmlite", "cyfaust-llvm", "dawdreamer")
+PACKAGES = (
+    "amp-dsp",
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "cyfaust-llvm",
+    "dawdreamer",
+    "jax",
+    "torch",
+    "torchlpc",
+)
 
 
 def table(rows: list[Row]) -> Table:
@@ -25,7 +36,7 @@ def table(rows: list[Row]) -> Table:
     grid = Table(title="medians over interleaved rounds", title_justify="left")
     grid.add_column("case", no_wrap=True)
     grid.add_column("candidate", no_wrap=True)
-    for name in ("median", "IQR", "ns/item", "x IPLS", "compile", "error"):
+    for name in ("median", "IQR", "ns/item", "x IPLS", "compile", "error", "memory"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("note")
     for (workload, case), group in groupby(rows, key=lambda r: (r.workload, r.case)):
@@ -38,7 +49,7 @@ def table(rows: list[Row]) -> Table:
     grid.caption = (
         "x IPLS: median over amp IPLS's median, above 1 amp is faster. *: fastest of its family.\n"
         "error: largest difference from amp IPLS (or, where absent, the first row that ran; W5: "
-        "from NumPy), relative to max(1, peak)."
+        "from NumPy), relative to max(1, peak). memory: most of one run, above that before it."
     )
     return grid
 
@@ -54,6 +65,7 @@ def _numbers(rows: list[Row], row: Row) -> list[str]:
         "" if times is None else f"{times:.2f}",
         seconds(row.compile_seconds),
         "" if row.error is None else f"{row.error:.0e}",
+        "" if row.memory is None else f"{row.memory / 1e6:.3g} MB",
         note,
     ]
 

@@ -36,6 +36,8 @@ class Row:
     error: float | None = None
     tolerance: float | None = None
     note: str = ""
+    memory: float | None = None
+    """Most bytes of one repetition, above those before it (W6)."""
 
     @property
     def median(self) -> float | None:

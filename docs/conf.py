@@ -25,6 +25,7 @@ nb_execution_timeout = 600
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_mock_imports = ["jax", "torch"]  # they need not be there to be written about
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True

@@ -73,7 +73,7 @@ def record(program: Program, inputs: Arrays) -> Arrays:
     return {name: rng.normal(size=array.shape) for name, array in result.items()}
 
 
-@examples(0.2)
+@examples(0.06)
 @given(smooth_cases(), BEGINS)
 def test_backward_is_the_transposed_forward_mode(case: Case, begin: int) -> None:
     before, inputs = pieces(case, begin)
@@ -105,7 +105,7 @@ def pool() -> None:
 
 
 @pytest.mark.usefixtures("pool")
-@examples(0.2)
+@examples(0.06)
 @given(st.data())
 def test_schedules_and_threads_change_no_bit(data: st.DataObject) -> None:
     case = data.draw(smooth_cases())
@@ -117,7 +117,7 @@ def test_schedules_and_threads_change_no_bit(data: st.DataObject) -> None:
     assert_same_gradients(got, want)
 
 
-@examples(0.2)
+@examples(0.06)
 @given(st.data())
 def test_runs_chain(data: st.DataObject) -> None:
     """Two recorded runs, the later one's state handed to the first, are one run of both; and a second

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ["cppyy", "dask", "llvmlite", "matplotlib", "networkx", "numba", "pandas", "scipy", "typer"]
+HEAVY = [
+    "cppyy",
+    "dask",
+    "jax",
+    "llvmlite",
+    "matplotlib",
+    "networkx",
+    "numba",
+    "pandas",
+    "scipy",
+    "torch",
+    "typer",
+]
 
 
 def loaded_after(code: str) -> set[str]:
@@ -47,7 +59,10 @@ from amp import nodes
 g = amp.Graph()
 g.output("out", g.add(nodes.Saw(), 440.0) * 0.5)
 for p in (None, amp.plan(g)):
-    amp.compile(g, p).run(frames=10)
+    program = amp.compile(g, p)
+    program.run(frames=10)
+    program.value_and_grad(amp.losses.mean_square("out"), frames=10)
+    amp.testing.check_grads(program)
 """
     assert loaded_after(code) & set(HEAVY) == {"llvmlite"}
 
