@@ -43,8 +43,8 @@ BEFORE, FRAMES, BATCH = 37, 90, 2
 """Frames run first, and recorded."""
 ENGINES = [(0, 0), (16, 4), (64, 8)]
 """Block (0: KPN) and width."""
-UNEVEN = {"Commutator", "Distributor"}
-"""Cyclo-static: there is no backward pass of them."""
+REFUSED = {"Commutator", "Distributor", "Native"}
+"""Cyclo-static, or not amp's own code: there is no backward pass of them."""
 DETUNED = 0.98765432
 SWITCHES = {"trigger"}
 """States that say yes or no, as 1 or 0."""
@@ -125,7 +125,7 @@ def case(name: str, *, streams: bool) -> Case:
     return Case(name, streams=streams)
 
 
-EVEN = [c for c in CASES if str(c.values[0]).partition(".")[0] not in UNEVEN]
+EVEN = [c for c in CASES if str(c.values[0]).partition(".")[0] not in REFUSED]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["reset", "late"])

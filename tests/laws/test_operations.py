@@ -166,6 +166,7 @@ def test_every_operation_is_emitted(name: str) -> None:
             if name in PURE or name in ELEMENTARY:
                 return Apply(name).result(b, (x, x, x))
             late = b.tap(b.line("past", x, 2), 1)
+            drained = b.emit("drain", b.emit("deposit", b.pool("later", 2), 0, x))
             counted = b.istate("count", 3)
             b.next("count", b.emit("iadd", counted, 1))
             moving = b.tstate("turn", "gain")
@@ -184,6 +185,9 @@ def test_every_operation_is_emitted(name: str) -> None:
                 "clock": b.emit("to_float", b.clock()),
                 "line": late,
                 "tap": late,
+                "pool": drained,
+                "deposit": drained,
+                "drain": drained,
             }
             return values[name]
 
@@ -197,6 +201,7 @@ def test_every_operation_is_emitted(name: str) -> None:
     assert_same_bits(results[0], results[1])
     memory = {
         "const": [0.25] * 3,
+        **dict.fromkeys(("pool", "deposit", "drain"), [1.5, 2.5, 3.5]),
         "iconst": [5.0] * 3,
         "inlet": [1.5, 2.5, 3.5],
         "param": [0.5] * 3,
