@@ -34,6 +34,6 @@ collect_ignore += [f"amp/{name}.py" for name in ("jax", "torch") if find_spec(na
 # Compiling takes longer than hypothesis expects of one example. What machines check is the same each
 # time, so that a change is refused for what it changed; new examples are looked for by `make fuzz`.
 settings.register_profile("amp", deadline=None)
-settings.register_profile("machines", deadline=None, max_examples=1_000, derandomize=True)
+settings.register_profile("machines", deadline=None, max_examples=400, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=5_000)
 settings.load_profile("machines" if os.environ.get("CI") else "amp")

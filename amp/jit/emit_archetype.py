@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from amp.jit.emit_ports import Ports
-from amp.jit.emit_power import add_square, each_measured, port_sums
-from amp.jit.llvm import F64, I64, PTR, VOID, function_named, integer, loop, offset
+from amp.jit.emit_power import measure_areas
+from amp.jit.llvm import I64, PTR, VOID, function_named, integer, loop, offset
 
 if TYPE_CHECKING:
     from amp.jit.kernel_function import KernelFunction
@@ -29,13 +29,6 @@ def emit_archetype(function: KernelFunction, b: ir.IRBuilder) -> None:
     kind = ir.FunctionType(VOID, [PTR, PTR, PTR, I64, I64, I64])
     callee = function_named(function.module, archetype_symbol(kernel.archetype), kind)
 
-    def measure(fn: KernelFunction, areas: dict[str, list[ir.Value]], i: ir.Value) -> None:
-        sums = port_sums(fn, b, 0, fn.tiles)
-        for plane, area in enumerate(areas["out"]):
-            at = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
-            x = b.load(offset(b, area, b.mul(i, integer(8))), typ=F64)
-            add_square(fn, b, x, offset(b, sums, b.mul(at, integer(8))))
-
     def each_lane(lane: ir.Value) -> None:
         fn = function.at_tile(lane)
         ports = Ports(fn)
@@ -51,8 +44,7 @@ def emit_archetype(function: KernelFunction, b: ir.IRBuilder) -> None:
             params = offset(b, fn.params, b.mul(lane, integer(8 * len(kernel.params))))
             counts = [integer(len(some)) for some in areas.values()]
             b.call(callee, [params, *tables.values(), *counts, fn.frames])
-            if kernel.outlets[0].measured:
-                each_measured(b, fn.fired, fn.frames, kernel.every, lambda i: measure(fn, areas, i))
+            measure_areas(fn, b, 0, areas["out"])
 
         ports.in_pieces(b, call)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from amp.jit.emit_ports import Ports
+from amp.jit.emit_power import measure_areas
 from amp.jit.llvm import F64, I64, PTR, VOID, integer, loop, offset, typed, word
 from amp.jit.words import port_areas
 
@@ -43,26 +44,52 @@ def emit_foreign(function: KernelFunction, b: ir.IRBuilder, foreign: Foreign) ->
         own = _own_areas(fn, b)
         params = offset(b, fn.params, b.mul(lane, integer(8 * len(kernel.params))))
         state = offset(b, fn.states, b.mul(lane, integer(8 * len(kernel.states))))
-        for i, (kind, first, planes) in enumerate(foreign.inlets):
-            areas = ports.areas["in", first] if kind == "in" else [next(own) for _ in range(planes)]
-            if kind == "param":
-                for plane, area in enumerate(areas):
-                    _fill(b, area, word(b, params, first + plane, F64), fn.frames)
-            b.store(areas[0], offset(b, inputs, integer(8 * i)))
-        for i, readers in enumerate(foreign.outlets):
-            if readers:
-                areas = ports.areas["out", readers[0]]
-                for port in readers:  # all get the same
-                    ports.areas["out", port] = areas
-            else:
-                areas = [next(own) for _ in range(foreign.planes)]
-            b.store(areas[0], offset(b, outputs, integer(8 * i)))
+        given = [_given(fn, b, inlet, ports, own, params) for inlet in foreign.inlets]
+        made = [_made(readers, ports, own, foreign.planes) for readers in foreign.outlets]
+        for table, places in ((inputs, given), (outputs, made)):
+            for i, place in enumerate(places):
+                b.store(place, offset(b, table, integer(8 * i)))
         callee = typed(word(b, params, 0, PTR), TYPE)
         rate = ir.Constant(F64, foreign.sample_rate)
         arguments = [inputs, outputs, channels, state, fn.frames, rate]
-        ports.in_pieces(b, lambda _first, _count: b.call(callee, arguments))
+
+        def call(_first: ir.Value, _count: ir.Value) -> None:
+            b.call(callee, arguments)
+            for readers in foreign.outlets:
+                for port in readers[:1]:
+                    measure_areas(fn, b, port, ports.areas["out", port])
+
+        ports.in_pieces(b, call)
 
     loop(b, function.tiles, "lane", each_lane)
+
+
+def _given(
+    fn: KernelFunction,
+    b: ir.IRBuilder,
+    inlet: tuple[str, int, int],
+    ports: Ports,
+    own: Iterator[ir.Value],
+    params: ir.Value,
+) -> ir.Value:
+    """The array of an inlet: what its port has gathered, or a constant in every frame."""
+    kind, first, planes = inlet
+    if kind == "in":
+        return ports.areas["in", first][0]
+    areas = [next(own) for _ in range(planes)]
+    for plane, area in enumerate(areas):
+        _fill(b, area, word(b, params, first + plane, F64), fn.frames)
+    return areas[0]
+
+
+def _made(readers: tuple[int, ...], ports: Ports, own: Iterator[ir.Value], planes: int) -> ir.Value:
+    """The array of an outlet, which all its ports share."""
+    if not readers:
+        return [next(own) for _ in range(planes)][0]
+    areas = ports.areas["out", readers[0]]
+    for port in readers:
+        ports.areas["out", port] = areas
+    return areas[0]
 
 
 def _own_areas(fn: KernelFunction, b: ir.IRBuilder) -> Iterator[ir.Value]:

@@ -17,7 +17,7 @@ from amp.jit.llvm import F64, KERNEL_TYPE, PTR, integer, larger, loop, offset, p
 from amp.thermal import CELL, CELLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amp.ir import Kernel
     from amp.jit.emit_values import Values
@@ -90,6 +90,24 @@ def port_sums(fn: KernelFunction, b: ir.IRBuilder, port: int, lanes: ir.Value) -
     skip = b.mul(fn.tiles, integer(fn.width * len(fn.kernel.powers)))
     planes = sum(p.planes for p in fn.kernel.outlets[:port] if p.measured)
     return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, integer(planes))), integer(8)))
+
+
+def measure_areas(
+    fn: KernelFunction, b: ir.IRBuilder, port: int, areas: Sequence[ir.Value]
+) -> None:
+    """Add up the squares of what one lane has written, plane by plane and frame by frame, if the port is
+    measured."""
+    if not fn.kernel.outlets[port].measured:
+        return
+    sums = port_sums(fn, b, port, fn.tiles)
+
+    def each(i: ir.Value) -> None:
+        for plane, area in enumerate(areas):
+            at = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
+            x = b.load(offset(b, area, b.mul(i, integer(8))), typ=F64)
+            add_square(fn, b, x, offset(b, sums, b.mul(at, integer(8))))
+
+    each_measured(b, fn.fired, fn.frames, fn.kernel.every, each)
 
 
 def known_after(kernel: Kernel) -> dict[int, list[int]]:

@@ -90,7 +90,7 @@ def trace_kernel(
             for kind, which, outlet in part.sources
         ]
         if group.archetype == NATIVE:
-            return _native_code(b, number, part, ins)
+            return _native_code(b, number, part, ins, every)
         if group.prebuilt:
             return _prebuilt_code(b, number, part, ins, every)
         if isinstance(b, Guarded):
@@ -137,6 +137,17 @@ def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding], ever
         b.param(name)
     inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
     slots = tuple((slot, value.type) for slot, value in b.slots.items())
+    outlets, power_at = _measured_tables(number, part)
+    kernel = Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt)
+    kernel = replace(kernel, every=every if power_at else 1)
+    return Code(kernel, (), (), power_at)
+
+
+def _measured_tables(
+    number: int, part: Part
+) -> tuple[tuple[OutPort, ...], dict[tuple[int, int], tuple[str, tuple[int, ...]]]]:
+    """Out ports of a group that writes tables, and where the power of its outlets is."""
+    group = part.group
     ports = [outlet for outlet, _ in part.outs]
     power_at: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {
         (number, outlet): ("port", (ports.index(outlet),))
@@ -144,15 +155,13 @@ def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding], ever
         if outlet in ports
     }
     measured = {at[0] for _, at in power_at.values()}
-    outlets = tuple(
+    outlets = [
         OutPort("table", group.planes, measured=port in measured) for port in range(len(ports))
-    )
-    kernel = Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt)
-    kernel = replace(kernel, every=every if measured else 1)
-    return Code(kernel, (), (), power_at)
+    ]
+    return tuple(outlets), power_at
 
 
-def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Code:
+def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
     """A kernel that calls a function of the user's; ins and constants are what it is given."""
     group = part.group
     node = group.first
@@ -168,23 +177,25 @@ def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding]) -> Cod
 
     ports = [("in", port, len(ins[port].ring)) for _, port, _ in part.sources]
     given = arguments(b, node, ports, lambda port: port, constant)
-    outlets = tuple(
+    results = tuple(
         tuple(port for port, (outlet, _) in enumerate(part.outs) if outlet == which)
         for which in range(len(type(node.type).outlets))
     )
+    outlets, power_at = _measured_tables(number, part)
     kernel = Kernel(
         (),
         tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins),
-        tuple(OutPort("table", group.planes) for _ in part.outs),
+        outlets,
         tuple((slot, value.type) for slot, value in b.slots.items()),
         tuple(StateSlot(f"{number}.0.{name}", "f64") for name, _ in kind["state"]),
         (),
         (),
         (),
         NATIVE,
-        foreign=Foreign(b.sample_rate, tuple(given), outlets, group.planes),
+        foreign=Foreign(b.sample_rate, tuple(given), results, group.planes),
+        every=every if power_at else 1,
     )
-    return Code(kernel, tuple(initial for _, initial in kind["state"]), ())
+    return Code(kernel, tuple(initial for _, initial in kind["state"]), (), power_at)
 
 
 def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) -> Trace:

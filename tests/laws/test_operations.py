@@ -201,7 +201,9 @@ def test_every_operation_is_emitted(name: str) -> None:
     assert_same_bits(results[0], results[1])
     memory = {
         "const": [0.25] * 3,
-        **dict.fromkeys(("pool", "deposit", "drain"), [1.5, 2.5, 3.5]),
+        "pool": [1.5, 2.5, 3.5],
+        "deposit": [1.5, 2.5, 3.5],
+        "drain": [1.5, 2.5, 3.5],
         "iconst": [5.0] * 3,
         "inlet": [1.5, 2.5, 3.5],
         "param": [0.5] * 3,
