@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from amp.jit.adjoint_nodes import GRADIENT, wanted_params
+from amp.jit.adjoint_nodes import GRADIENT, Untake, history, wanted_params
 from amp.jit.counts import FIRED, Counts
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
@@ -234,14 +234,16 @@ class Tape:
             known: Any = getattr(later, into)
             values = known.get((node, name)) if into == "edges" else known.get(node, {}).get(name)
             if values is not None:
-                memory[words] = values
+                there = words >= 0
+                memory[words[there]] = values[there]
 
     def _read_state(self) -> StateCotangents:
         """As it is now, put into words when somebody asks."""
         memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
         places = [*self._find_state(self.begin)]
         words = np.concatenate([np.zeros(0, np.int64), *(w.ravel() for w, _ in places)])
-        values = np.split(memory[words], np.cumsum([w.size for w, _ in places])[:-1])
+        known = np.where(words < 0, 0.0, memory[words])
+        values = np.split(known, np.cumsum([w.size for w, _ in places])[:-1])
 
         def tell() -> tuple[Any, Any, Any]:
             nodes: dict[str, dict[str, Array]] = {}
@@ -270,12 +272,35 @@ class Tape:
                 fired = int(counts.rows[node.index, FIRED])
                 yield line.row.words(fired - line.length, fired), ("lines", node.name, name)
         written, held = counts.tokens()
-        for (index, at), row in self._arrivals.items():
+        for (index, at), (adjoint, _) in self.back.arrivals.items():
             number = int(self.graph.first[index]) + at
-            tokens = int(held[number] - self.graph.history[number])
+            again = int(self.graph.history[number])
+            tokens = int(held[number]) - again
+            found = []
+            if again:
+                found.append(self._again(adjoint, again, int(counts.rows[index, FIRED])))
             if tokens:
                 end = int(written[number] + self.graph.tokens[number])
-                yield row.words(end - tokens, end), ("edges", self.graph.nodes[index].name, at)
+                found.append(self._arrivals[index, at].words(end - tokens, end))
+            if found:
+                words = np.concatenate(found, axis=2)
+                yield words, ("edges", self.graph.nodes[index].name, at)
+
+    def _again(self, adjoint: Node, tokens: int, fired: int) -> Ints:
+        """Words of the cotangents of the last ``tokens`` that a node has taken, and may read again;
+        negative where it will not."""
+        kind = adjoint.type
+        assert isinstance(kind, Untake)
+        words = np.full((self.graph.batch, kind.width, tokens), -1, np.int64)
+        for channel in range(kind.width):
+            for back in range(tokens):
+                firings, token = divmod(back, kind.rate_)
+                name = adjoint.name, history(kind.rate_ - 1 - token, channel)
+                line = self._states.lines.get(name)
+                if line is not None and firings < line.length:
+                    at = fired - 1 - firings
+                    words[:, channel, -1 - back] = line.row.words(at, at + 1)[:, 0, 0]
+        return words
 
     def _find_arrivals(self) -> dict[tuple[int, int], Row]:
         """Where cotangents of an edge's tokens lie, if not in registers."""

@@ -11,7 +11,7 @@ import types
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Take, Trace
 from amp.errors import NotDifferentiable
 from amp.frozen import Edge
 from amp.ir.vjp import Cotangents, transpose
@@ -22,7 +22,6 @@ from amp.nodes.output import Output
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from amp.contract import Take
     from amp.frozen import Node
     from amp.ir import Value
 
@@ -578,41 +577,40 @@ class Untake(Adjoint, register=False):
         return self.rate_ if port == "out" else self.spread_
 
     def forward(self, b: Trace, given: list[Any]) -> Any:
-        lines: dict[tuple[int, int], Value] = {}
-
-        def value(which: int, lane: int, later: int) -> Value:
-            which = 0 if self.same else which
-            channel, token = divmod(lane, self.spread_)
-            tokens = given[which] if self.spread_ > 1 else [given[which]]
-            now: Value = tokens[token][channel]
-            if not later:
-                return now
-            key = (which, lane)
-            if key not in lines:
-                lines[key] = b.line(f"cotangent_{which}_{lane}", now, longest[key])
-            return b.tap(lines[key], later)
-
-        places: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        longest: dict[tuple[int, int], int] = {}
+        now: dict[tuple[int, int], list[Value]] = {}
+        later: dict[tuple[int, int], list[tuple[int, Value]]] = {}
         for which, take in enumerate(self.takes_):
+            arrived = given[0 if self.same else which]
+            tokens = arrived if self.spread_ > 1 else [arrived]
             for lane, (edge, channel) in enumerate(zip(take.edge, take.channel, strict=True)):
-                if edge == self.edge and channel >= 0:
-                    later, token = divmod(take.back[lane], self.rate_)
-                    at = (self.rate_ - 1 - token, channel)
-                    places.setdefault(at, []).append((which, lane, later))
-                    key = (0 if self.same else which, lane)
-                    longest[key] = max(later, longest.get(key, 0))
-        return one_or_all(
-            [
-                [
-                    b.tree_sum([value(*place) for place in places.get((token, channel), ())])
-                    if (token, channel) in places
-                    else b.const(0.0)
-                    for channel in range(self.width)
-                ]
-                for token in range(self.rate_)
-            ]
-        )
+                if edge != self.edge or channel < 0:
+                    continue
+                firings, token = divmod(take.back[lane], self.rate_)
+                at = self.rate_ - 1 - token, channel
+                out, place = divmod(lane, self.spread_)
+                value = tokens[place][out]
+                if firings:
+                    later.setdefault(at, []).append((firings, value))
+                else:
+                    now.setdefault(at, []).append(value)
+
+        def total(at: tuple[int, int]) -> Value:
+            terms = now.get(at, [])
+            if at in later:
+                pool = b.pool(history(*at), max(firings for firings, _ in later[at]))
+                for firings, value in later[at]:
+                    pool = b.emit("deposit", pool, b.iconst(firings), value)
+                terms = [*terms, b.emit("drain", pool)]
+            return b.tree_sum(terms) if terms else b.const(0.0)
+
+        tokens_out = range(self.rate_)
+        return one_or_all([[total((t, c)) for c in range(self.width)] for t in tokens_out])
+
+
+def history(token: int, channel: int) -> str:
+    """Name of the pool of an `Untake` that has the cotangents of what earlier firings took: of this
+    token of theirs."""
+    return f"history_{token}_{channel}"
 
 
 NEUTRAL: dict[str, Any] = {
