@@ -25,6 +25,7 @@ from amp.jit.adjoint_nodes import (
     Pattern,
     Plan,
     Traced,
+    Unbatch,
     Unheard,
     Untake,
     edge_rates,
@@ -285,7 +286,8 @@ class _Turning:
                 for outlet, at in enumerate(piece):
                     self._give(node, at, mine[-1], outlet, channels)
         if takes:
-            self._put_back(node, takes, mine, same=plan.is_identity)
+            same = plan.is_identity and len({take.batch for take in takes}) == 1
+            self._put_back(node, takes, mine, same=same)
 
     def _write_down(self, node: Node, traced: Traced, kinds: dict[Any, Any]) -> None:
         """Have the node's twin write down what the adjoint needs."""
@@ -340,13 +342,6 @@ class _Turning:
         taken: list[Given] = []
         for adding in mine:
             if isinstance(adding.kind, Untake):
-                if adding.kind.same:
-                    self._read_all(
-                        adding, arriving if len(arriving) == 1 else [self._gather(node, arriving)]
-                    )
-                else:
-                    self._read_all(adding, taken)
-                self.order.append(adding)
                 continue
             names = [inlet.name for inlet in type(adding.kind).inlets]
             constants = [s for s in node.sources if not isinstance(s, tuple | Edge)]
@@ -366,6 +361,29 @@ class _Turning:
                 Given(adding, o, node.channels, 0, -1)
                 for o in range(len(type(adding.kind).outlets))
             ]
+        untakes = [adding for adding in mine if isinstance(adding.kind, Untake)]
+        if untakes and not taken:  # all of it has the cotangent of the outlet
+            taken = arriving if len(arriving) == 1 else [self._gather(node, arriving)]
+        if untakes:
+            taken = self._unbatch(node, untakes[0].kind, taken)
+        for adding in untakes:
+            self._read_all(adding, taken)
+            self.order.append(adding)
+
+    def _unbatch(self, node: Node, kind: Untake, taken: list[Given]) -> list[Given]:
+        """The cotangent of each take, or the one of all, with its batches where they came from."""
+        takes = kind.takes_[: 1 if kind.same else None]
+        found = []
+        for given, take in zip(taken * (len(takes) // len(taken)), takes, strict=True):
+            one = given
+            if take.batch and take.batch != tuple(range(self.graph.batch)):
+                back = Unbatch(take.batch, node.channels, node.type.spread)
+                adding = Adding(back, node, node.channels, ("unbatch", back.key))
+                self._read(adding, [given])
+                self.order.append(adding)
+                one = Given(adding, 0, node.channels, 0, -1)
+            found.append(one)
+        return found
 
     def _arriving(self, node: Node, outlet: int) -> list[Given]:
         """What the readers of an outlet give, channel by channel and from its first token on."""

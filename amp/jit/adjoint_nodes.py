@@ -613,6 +613,51 @@ def history(token: int, channel: int) -> str:
     return f"history_{token}_{channel}"
 
 
+class Unbatch(Adjoint, register=False):
+    """The cotangent of what a node takes, batch by batch as it was before: a batch that was taken
+    several times has their sum, and one that was not has none.
+
+    Parameters
+    ----------
+    batches
+        For each batch the one it was taken from.
+    width, count
+        Channels and tokens of a firing.
+    """
+
+    batches: tuple[int, ...]
+    width: int
+    count: int
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count
+
+    @property
+    def spread(self) -> int:
+        return self.count
+
+    def takes(self, widths: list[int]) -> list[Take]:
+        users = [
+            [to for to, source in enumerate(self.batches) if source == batch]
+            for batch in range(len(self.batches))
+        ]
+        channels = tuple(c for c in range(self.width) for _ in range(self.count))
+        back = tuple(range(self.count - 1, -1, -1)) * self.width
+        return [
+            Take(
+                (0,) * len(channels),
+                channels,
+                back,
+                tuple(some[i] if i < len(some) else -1 for some in users),
+            )
+            for i in range(max(map(len, users)))
+        ]
+
+    def forward(self, b: Trace, *x: Value) -> Value:
+        return b.tree_sum(x)
+
+
 NEUTRAL: dict[str, Any] = {
     "backward": True,
     "takes": NodeType.takes,

@@ -358,7 +358,8 @@ class _Lowering:
                 batch = np.array(take.batch or range(self.batch))
                 row = (first * self.batch + batch) * source.parts
                 read.rings[slot] = found
-                ring[slot][:, here] = np.where(channel[here] < 0, SILENCE, found)
+                silent = (channel[here] < 0) | (batch[:, None] < 0)
+                ring[slot][:, here] = np.where(silent, SILENCE, found)
                 plane[slot][:, here] = inner
                 lane[slot][:, here] = row[:, None] + part
                 tokens[slot][:, here] = item.tokens + back[here] + read.back
