@@ -27,6 +27,7 @@ from amp.jit.adjoint_nodes import (
     Traced,
     Unbatch,
     Unheard,
+    Unread,
     Untake,
     edge_rates,
     instance,
@@ -339,6 +340,8 @@ class _Turning:
             if self._gathers(node, outlet):
                 some = [self._gather(node, some)]
             arriving += some
+        if not mine:
+            self._put_aside(node)
         taken: list[Given] = []
         for adding in mine:
             if isinstance(adding.kind, Untake):
@@ -369,6 +372,19 @@ class _Turning:
         for adding in untakes:
             self._read_all(adding, taken)
             self.order.append(adding)
+
+    def _put_aside(self, node: Node) -> None:
+        """Have cotangents of tokens in flight lie in memory though their source has no use for any."""
+        for outlet, name in enumerate(type(node.type).outlets):
+            for reader, at in self.readers[node.index, outlet]:
+                edge = self.graph.nodes[reader].edges[at]
+                given = self.arrivals[reader, at]
+                if edge.tokens > 0 or self.pace[reader] != self.pace[node.index]:
+                    count = max(node.type.counts(name))
+                    code = ("unread", count, given.channels)
+                    adding = Adding(Unread(count), node, given.channels, code)
+                    self._read(adding, [given])
+                    self.order.append(adding)
 
     def _unbatch(self, node: Node, kind: Untake, taken: list[Given]) -> list[Given]:
         """The cotangent of each take, or the one of all, with its batches where they came from."""

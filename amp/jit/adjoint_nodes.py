@@ -525,6 +525,19 @@ class Unheard(Adjoint, register=False):
         return one_or_all(out)
 
 
+class Unread(Adjoint, register=False):
+    """Takes the cotangent of an edge and does nothing with it."""
+
+    count: int = 1
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count if port == "cotangent" else 1
+
+    def forward(self, b: Trace, x: Any) -> Value:
+        return b.const(0.0)
+
+
 class Fold(Adjoint, register=False):
     """The cotangent of one channel that was read as many: their sum."""
 
