@@ -15,7 +15,8 @@ pytest_collect_file = Sybil(
 
 # Helpers of tests: collecting them for doctests would import them, and define their node types, twice.
 collect_ignore = [
-    f"tests/{name}.py" for name in ("bits", "clocked", "random_schedules", "strategies")
+    f"tests/{name}.py"
+    for name in ("bench", "bits", "clocked", "forward_mode", "random_schedules", "strategies")
 ]
 
 # Compiling takes longer than hypothesis expects of one example. What machines check is the same each

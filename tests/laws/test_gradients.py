@@ -1,0 +1,229 @@
+"""L5: what goes back over a node is its transposed derivative.
+
+Every sample of every node type is asked: its cotangents of inputs, params and state against the tangents
+of `forward_mode`, by the dot product test, and against finite differences.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from bench import CASES, RATE, SAMPLES, bench
+from forward_mode import (
+    DOT,
+    JVP,
+    OWN,
+    assert_same_gradients,
+    items,
+    pairing,
+    random_direction,
+    run_tangents,
+    tangent_graph,
+)
+from forward_mode import WITHOUT as WITHOUT_TANGENT
+
+import amp
+from amp.errors import BadValue
+from amp.ir.ops import OPS
+from amp.ir.vjp import VJP, WITHOUT
+from amp.result import Gradients
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench import Bench
+    from bits import Array
+
+    from amp.contract import NodeType
+    from amp.program import Program
+
+BEFORE, FRAMES, BATCH = 37, 90, 2
+"""Frames run first, and recorded."""
+ENGINES = [(0, 0), (16, 4), (64, 8)]
+"""Block (0: KPN) and width."""
+UNEVEN = {"Commutator", "Distributor"}
+"""Cyclo-static: there is no backward pass of them."""
+DETUNED = 0.98765432
+SWITCHES = {"trigger"}
+"""States that say yes or no, as 1 or 0."""
+KINKED = {"Follower", "Integrator.4", "Integrator.5"}
+"""Those that ride along the edge of a limit, where a function has a slope to each side: the backward pass
+has one of the two, as forward mode has."""
+
+
+def learnable(node: NodeType) -> NodeType:
+    """``node`` with each number that it is given as an `amp.Param`, and moved a little, so that no ramp
+    ends exactly in a frame, where it would have two slopes."""
+    attrs = {
+        name: amp.Param(DETUNED * value, name=name)
+        if name in type(node).params and not isinstance(value, int)
+        else value
+        for name, value in ((name, getattr(node, name)) for name in type(node).attrs)
+    }
+    given = {inlet.name: inlet.default for inlet in type(node).inlets if not inlet.optional}
+    given = {name: value for name, value in (given | node.given).items() if value is not None}
+    inlets = {name: amp.Param(DETUNED * value, name=name) for name, value in given.items()}
+    return type(node)(**attrs, **inlets)
+
+
+class Case:
+    """A sample in a graph, its programs, and what they are run on."""
+
+    def __init__(self, name: str, *, streams: bool) -> None:
+        self.name = name
+        self.bench: Bench = bench([learnable(SAMPLES[name])], batch=BATCH, streams=streams, wide=2)
+        self.before = self._inputs(0, BEFORE)
+        self.inputs = self._inputs(BEFORE, BEFORE + FRAMES)
+
+    def _inputs(self, begin: int, end: int) -> dict[str, Array]:
+        inputs = self.bench.inputs(frames=BEFORE + FRAMES)
+        function = getattr(SAMPLES[self.name], "function", "")
+        if function in {"sqrt", "log", "power"}:
+            inputs = {name: np.abs(array) + 0.1 for name, array in inputs.items()}
+        if function == "tan":  # its poles are where nothing is a limit
+            inputs = {name: 0.5 * array for name, array in inputs.items()}
+        return {name: array[..., begin:end] for name, array in inputs.items()}
+
+    @functools.cache
+    def program(self, block: int = 0, width: int = 0) -> Program:
+        graph = self.bench.graph
+        return amp.compile(graph, amp.plan(graph, block, width) if block else None)
+
+    @functools.cached_property
+    def tangents(self) -> Program:
+        return amp.compile(tangent_graph(self.bench.graph))
+
+    def cotangents(self) -> dict[str, Array]:
+        rng = np.random.default_rng(5)
+        outputs = [n for n in self.bench.graph.nodes if n.type.border == "output"]
+        widths = {n.name: self.bench.graph.nodes[n.edges[0].source].channels for n in outputs}
+        return {n: rng.normal(size=(BATCH, width, FRAMES)) for n, width in widths.items()}
+
+    def begin(self, program: Program, *, late: bool) -> None:
+        """Be at clock 0, or later."""
+        program.reset()
+        if late:
+            silent = {name + DOT: np.zeros_like(array) for name, array in self.before.items()}
+            program.run(
+                {**self.before, **(silent if program is self.tangents else {})}, frames=BEFORE
+            )
+
+    def gradients(self, block: int = 0, width: int = 0, *, late: bool) -> Gradients:
+        program = self.program(block, width)
+        self.begin(program, late=late)
+        program.run(self.inputs, frames=FRAMES, record=True)
+        return program.backward(self.cotangents())
+
+
+@functools.cache
+def case(name: str, *, streams: bool) -> Case:
+    return Case(name, streams=streams)
+
+
+EVEN = [c for c in CASES if str(c.values[0]).partition(".")[0] not in UNEVEN]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["reset", "late"])
+@pytest.mark.parametrize("name, streams", EVEN)
+def test_backward_is_the_transposed_forward_mode(name: str, streams: bool, late: bool) -> None:
+    this = case(name, streams=streams)
+    gradients, cotangents = this.gradients(late=late), this.cotangents()
+    this.begin(this.tangents, late=late)
+    direction = random_direction(this.tangents, this.inputs, np.random.default_rng(6))
+    for part in ("inputs", "params", "state"):
+        only = restricted(direction, part)
+        made = run_tangents(this.tangents, this.inputs, only, FRAMES)
+        terms = np.concatenate([(cotangents[out] * made[out]).ravel() for out in cotangents])
+        got, size = pairing(gradients, only)
+        assert np.isfinite(terms).all()
+        assert abs(got - terms.sum()) <= 1e-10 * max(size, np.abs(terms).sum()), part
+
+
+def restricted(direction: Gradients, part: str) -> Gradients:
+    """``direction`` in the inputs, the params or the state alone."""
+    kept = {"inputs": ["inputs"], "params": ["params"]}.get(part, ["nodes", "lines", "edges"])
+
+    def zero(tree: Any) -> Any:
+        return {k: zero(v) if isinstance(v, dict) else np.zeros_like(v) for k, v in tree.items()}
+
+    fields = {name: getattr(direction, name) for name in Gradients.__dataclass_fields__}
+    return Gradients(**{n: tree if n in kept else zero(tree) for n, tree in fields.items()})
+
+
+@pytest.mark.parametrize("name, streams", EVEN)
+def test_engines_give_the_same_bits(name: str, streams: bool) -> None:
+    this = case(name, streams=streams)
+    for late in (False, True):
+        want = this.gradients(late=late)
+        for block, width in ENGINES[1:]:
+            got = this.gradients(block, width, late=late)
+            assert_same_gradients(got, want, f"block {block}, width {width}")
+
+
+@pytest.mark.parametrize(
+    "name, streams", [c for c in EVEN if not str(c.values[0]).startswith(tuple(KINKED))]
+)
+def test_backward_is_the_limit_of_differences(name: str, streams: bool) -> None:
+    """To a millionth, in inputs, params and state at once."""
+    this = case(name, streams=streams)
+    gradients = this.gradients(late=True)
+    program, cotangents = this.program(), this.cotangents()
+    this.begin(program, late=True)
+    begin = program.state()
+    rng = np.random.default_rng(7)
+    step = 1e-6
+
+    def loss(h: float) -> float:
+        program.restore(begin)
+        inputs = {n: a + h * moves["inputs", n] for n, a in this.inputs.items()}
+        for n, value in begin.params.items():
+            program.set(n, value + h * moves["params", n])
+        state = program.state()
+        for what, tree in (("nodes", state.nodes), ("lines", state.lines)):
+            for node, arrays in tree.items():
+                for key, array in arrays.items():
+                    if (what, node, key) in moves:
+                        arrays[key] = array + h * moves[what, node, key]
+        program.restore(state)
+        result = program.run(inputs, frames=FRAMES)
+        return float(sum((cotangents[n] * a).sum() for n, a in result.items()))
+
+    def scale(a: Array) -> float:
+        return min(float(np.abs(a).max(initial=0.0)), 1e6)
+
+    moves: dict[tuple[Any, ...], Array] = {}
+    for n, a in this.inputs.items():
+        moves["inputs", n] = scale(a) * rng.normal(size=a.shape)
+    for n, a in begin.params.items():
+        moves["params", n] = scale(a) * rng.normal(size=a.shape)
+        try:
+            for h in (-step, step):
+                program.set(n, a + h * moves["params", n])
+        except BadValue:  # at the end of its range
+            moves["params", n] = np.zeros_like(a)
+        program.restore(begin)
+    for what, tree in (("nodes", begin.nodes), ("lines", begin.lines)):
+        for node, arrays in tree.items():
+            for key, array in arrays.items():
+                if array.dtype == np.float64 and key not in SWITCHES:
+                    moves[what, node, key] = scale(array) * rng.normal(size=array.shape)
+    known = dict(items(gradients))
+    terms = np.concatenate(
+        [np.zeros(1), *((known[k] * v).ravel() for k, v in moves.items() if k in known)]
+    )
+    slope = (loss(step) - loss(-step)) / (2 * step)
+    assert abs(slope - terms.sum()) <= 1e-6 * np.abs(terms).sum() + 1e-9 * abs(loss(0.0)), (
+        slope,
+        terms.sum(),
+    )
+
+
+def test_no_rule_table_has_a_hole() -> None:
+    """L9."""
+    assert VJP.keys() | WITHOUT == OPS.keys()
+    assert not VJP.keys() & WITHOUT
+    assert JVP.keys() | OWN | WITHOUT_TANGENT == OPS.keys()
+    assert WITHOUT_TANGENT == WITHOUT

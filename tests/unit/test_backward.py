@@ -1,0 +1,253 @@
+"""`Program.backward`: what it refuses, what it gives in full, and what it keeps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from bits import assert_same_bits
+from forward_mode import assert_same_gradients
+
+import amp
+from amp import nodes
+from amp.contract import Inlet, NodeType, Trace
+from amp.errors import BadInput, BadNode, BadValue, NotDifferentiable
+
+RNG = np.random.default_rng(1)
+
+
+class Mantissa(NodeType):
+    """Lowest bit of a number. For tests."""
+
+    inlets = (Inlet("input"),)
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        return b.emit("from_bits", b.emit("iand", b.emit("bits", x), b.iconst(1)))
+
+
+class Squares(NodeType):
+    """Takes two channels and multiplies them. For tests."""
+
+    inlets = (Inlet("input"),)
+
+    def takes(self, widths: list[int]) -> list[Any]:
+        return [amp.contract.Take((0,), (0,)), amp.contract.Take((0,), (1,))]
+
+    def forward(self, b: Trace, x: Any, y: Any) -> Any:
+        return x * y
+
+
+def recorded(graph: amp.Graph, frames: int = 8, **inputs: Any) -> amp.Program:
+    program = amp.compile(graph)
+    program.run(inputs, frames=frames, record=True)
+    return program
+
+
+def gain_graph() -> amp.Graph:
+    g = amp.Graph()
+    g.output("out", amp.Param(0.5, name="gain") * g.input("x"))
+    return g
+
+
+X = RNG.normal(size=(1, 1, 8))
+
+
+def test_a_node_without_a_derivative_is_named() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(Mantissa(), g.input("x"), name="lowest"))
+    with pytest.raises(NotDifferentiable, match="the bits of a number") as error:
+        recorded(g, x=X)
+    assert "lowest" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "kind, channels",
+    [
+        (nodes.Switch(), 1),
+        (nodes.Trigger(), 1),
+        (nodes.Commutator(), 1),
+        (Squares(), 2),
+    ],
+)
+def test_what_has_no_backward_pass_yet_is_refused_by_name(kind: NodeType, channels: int) -> None:
+    g = amp.Graph()
+    x = g.input("x", channels)
+    made = g.add(kind, *[x] * len(type(kind).inlets), name="odd")
+    stream = made[0] if isinstance(made, tuple) else made
+    if type(kind).router:
+        stream = amp.edge(stream, default=0.0)
+    g.output("out", stream)
+    program = amp.compile(g)
+    array = RNG.normal(size=(1, channels, 8))
+    with pytest.raises(NotDifferentiable, match=r"node '(odd|out)'"):
+        program.run({"x": array}, record=True)
+    program.run({"x": array})  # it runs all the same
+
+
+def test_what_nobody_hears_is_not_asked() -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    g.add(Mantissa(), x)
+    g.output("out", 2.0 * x)
+    gradients = recorded(g, x=X).backward({"out": X})
+    assert_same_bits(gradients.inputs["x"], 2.0 * X)
+
+
+def test_backward_goes_over_a_recorded_run() -> None:
+    program = amp.compile(gain_graph())
+    for _ in range(2):
+        with pytest.raises(BadValue, match="call program.run"):
+            program.backward({"out": X})
+        program.run({"x": X})
+
+
+def test_a_plain_run_or_a_reset_ends_the_recording() -> None:
+    program = recorded(gain_graph(), x=X)
+    program.backward({"out": X})
+    program.run({"x": X})
+    with pytest.raises(BadValue, match="that was recorded"):
+        program.backward({"out": X})
+
+
+@pytest.mark.parametrize(
+    "cotangents, words",
+    [
+        ({"aut": X}, "cotangents are of outputs of the graph"),
+        ({"out": X[..., :7]}, "the cotangent of output 'out' has its shape"),
+        ({"out": X[0]}, "expected: (1, 1, 8)"),
+        ({"out": np.ones((1, 2, 8))}, "got: (1, 2, 8)"),
+    ],
+)
+def test_wrong_cotangents_are_refused(cotangents: dict[str, Any], words: str) -> None:
+    program = recorded(gain_graph(), x=X)
+    with pytest.raises(BadInput, match=re.escape(words)):
+        program.backward(cotangents)
+    assert_same_bits(program.backward({"out": X}).inputs["x"], 0.5 * X)
+
+
+def test_outputs_left_out_have_no_cotangent() -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    g.output("one", 2.0 * x)
+    g.output("two", 3.0 * x)
+    program = recorded(g, x=X)
+    assert_same_bits(program.backward({"two": X}).inputs["x"], 3.0 * X)
+    assert_same_bits(program.backward({}).inputs["x"], 0.0 * abs(X))
+
+
+def test_an_input_that_is_changed_after_the_run_changes_nothing() -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    g.output("out", x * x)
+    given = X.copy()
+    program = recorded(g, x=given)
+    given[:] = np.nan
+    np.testing.assert_allclose(program.backward({"out": X}).inputs["x"], 2.0 * X * X, rtol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1), (3, 1), (1, 2), (3, 2)])
+def test_a_param_has_the_sum_over_what_it_was_broadcast_to(shape: tuple[int, ...]) -> None:
+    g = amp.Graph(batch=3)
+    g.output("out", amp.Param(np.ones(shape), name="gain") * g.input("x", 2))
+    x, cotangent = RNG.normal(size=(2, 3, 2, 8))
+    got = recorded(g, x=x).backward({"out": cotangent}).params["gain"]
+    lanes = (x * cotangent).sum(axis=2)
+    axes = tuple(i for i in (0, 1) if not shape or shape[i] == 1)
+    np.testing.assert_allclose(got, lanes.sum(axes).reshape(shape), rtol=1e-14)
+
+
+@pytest.mark.parametrize("batches", [(1, 2, 0), (0, 0, 2), (2, 2, 2)])
+@pytest.mark.parametrize("back", [(), (3, 0)])
+@pytest.mark.parametrize("block", [0, 4])
+def test_cotangents_go_to_the_batch_they_came_from(
+    batches: tuple[int, ...], back: tuple[int, ...], block: int
+) -> None:
+    """By the matrix of the map, made of the node's own runs."""
+    g = amp.Graph(batch=3)
+    g.output("out", g.add(nodes.Rearrange((1, 0), back, batches), g.input("x", 2)))
+    program = amp.compile(g, amp.plan(g, block) if block else None)
+    x, cotangent = RNG.normal(size=(2, 3, 2, 9))
+    program.run({"x": x}, record=True)
+    want = np.zeros_like(x)
+    for to, source in enumerate(batches):
+        for channel, late in zip((1, 0), back or (0, 0), strict=True):
+            want[source, channel, : 9 - late] += cotangent[to, 1 - channel, late:]
+    np.testing.assert_allclose(program.backward({"out": cotangent}).inputs["x"], want, rtol=1e-14)
+
+
+def test_takes_of_different_batches_are_told_apart() -> None:
+    class Batches(NodeType, register=False):
+        """A stream and its batches the other way round, added. For tests."""
+
+        inlets = (Inlet("input"),)
+
+        def takes(self, widths: list[int]) -> list[Any]:
+            return [amp.contract.Take((0,), (0,)), amp.contract.Take((0,), (0,), batch=(2, 1, 0))]
+
+        def forward(self, b: Trace, x: Any, y: Any) -> Any:
+            return x + y
+
+    g = amp.Graph(batch=3)
+    g.output("out", g.add(Batches(), g.input("x")))
+    x, cotangent = RNG.normal(size=(2, 3, 1, 9))
+    got = recorded(g, 9, x=x).backward({"out": cotangent}).inputs["x"]
+    np.testing.assert_allclose(got, cotangent + cotangent[::-1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("source", [nodes.Noise(1), nodes.Constant(2.0)])
+def test_tokens_in_flight_from_a_source_have_cotangents(source: NodeType) -> None:
+    g = amp.Graph()
+    g.input("x")
+    g.output("out", amp.edge(g.add(source), initial=3, delay=1))
+    gradients = recorded(g, x=X).backward({"out": X})
+    assert_same_bits(gradients.edges["out", 0], X[..., :3])
+
+
+def late_graph(frames: int) -> amp.Graph:
+    g = amp.Graph(1000.0)
+    x = g.add(nodes.Function("tanh"), g.input("x"))
+    g.output("out", g.add(nodes.Delay(frames, delay=float(frames)), x))
+    return g
+
+
+def kept(graph: amp.Graph, frames: int) -> int:
+    """Bytes that a recorded run keeps besides its input."""
+    program = amp.compile(graph, amp.plan(graph, 64))
+    program.run({"x": np.zeros((1, 1, frames))}, record=True)
+    tape = program._instance.tape
+    return int(tape._store.nbytes)
+
+
+def test_a_long_line_is_not_kept_block_by_block() -> None:
+    """What a block writes over is, whatever the line's length."""
+    short, long = kept(late_graph(1024), 8192), kept(late_graph(65536), 8192)
+    assert long <= 1.1 * short + 64
+    assert long <= 8 * 8192 * 2 + 8192
+
+
+def test_what_is_kept_grows_with_the_frames_and_not_with_their_square() -> None:
+    once, twice = kept(late_graph(2048), 16384), kept(late_graph(2048), 32768)
+    assert twice <= 2.1 * once
+
+
+def test_a_parameter_that_was_set_is_the_one_gone_back_over() -> None:
+    program = amp.compile(gain_graph())
+    for value in (2.0, -3.0):
+        program.set("gain", value)
+        program.run({"x": X}, record=True)
+        assert_same_bits(program.backward({"out": X}).inputs["x"], value * X)
+    program.set("gain", 7.0)  # after the run
+    assert_same_bits(program.backward({"out": X}).inputs["x"], -3.0 * X)
+
+
+def test_clones_record_on_their_own() -> None:
+    program = recorded(gain_graph(), x=X)
+    want = program.backward({"out": X})
+    other = program.clone()
+    with pytest.raises(BadValue, match="that was recorded"):
+        other.backward({"out": X})
+    other.run({"x": 3.0 * X}, record=True)
+    other.backward({"out": X})
+    assert_same_gradients(program.backward({"out": X}), want)
