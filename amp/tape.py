@@ -81,6 +81,7 @@ class Tape:
         self._lists = [Steps(bound, some, pool) for some in (listed[:steps], listed[steps:])]
         self._steps = np.array([_native(s, frames) for s in self._lists])
         self._places = find_places(self._twin, graph)
+        self._find_read()
         self._states = find_states(self._adjoint)
         self._arrivals = self._find_arrivals()
         self._ports = {(p.node.type.border, p.node.index): p for p in bound.border_ports()}
@@ -95,6 +96,19 @@ class Tape:
         self._inputs: Signals = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.begin = self.end = 0
+
+    def _find_read(self) -> None:
+        """Add the edges to the twin's places that only adjoints read: their tokens in flight too were
+        written before the run."""
+        joint, count, seats = self.back.graph, len(self.graph.nodes), find_seats(self._twin)
+        for call in self._adjoint.calls:
+            for node, at, edge, ring in call.call.edges():
+                number = int(self.back.pace.numbers[joint.first[node.index] + at])
+                if edge.source < count and number >= 0:
+                    consumer = int(self.graph.consumer[number])
+                    place = number - int(self.graph.first[consumer])
+                    row = row_of(self.bound.rings[ring], *seats[edge.source], self.bound.batch)
+                    self._places.edges.setdefault((self.graph.nodes[consumer].name, place), row)
 
     # ---- forward
 

@@ -113,16 +113,16 @@ class JointPaces(Paces):
 
     def __init__(self, graph: Frozen, rows: Ints, paces: Paces, numbers: Ints) -> None:
         super().__init__(graph, *rows)
-        self._paces, self._numbers = paces, numbers
+        self._paces, self.numbers = paces, numbers
 
     def _with(self, own: Ints, theirs: Ints) -> Ints:
-        known = self._numbers >= 0
-        own[known] = theirs[self._numbers[known]]
+        known = self.numbers >= 0
+        own[known] = theirs[self.numbers[known]]
         return own
 
     def cover(self) -> Ints:
         """See `Paces.cover`."""
-        return self._with(np.zeros(len(self._numbers), np.int64), self._paces.cover())
+        return self._with(np.zeros(len(self.numbers), np.int64), self._paces.cover())
 
     def held(self, block: int) -> Ints:
         """See `Paces.held`; another edge holds what a block's firings write."""
