@@ -257,7 +257,7 @@ class Tape:
         places = [*self._find_state(self.begin)]
         words = np.concatenate([np.zeros(0, np.int64), *(w.ravel() for w, _ in places)])
         known = np.where(words < 0, 0.0, memory[words])
-        values = np.split(known, np.cumsum([w.size for w, _ in places])[:-1])
+        values = np.split(known, np.cumsum([w.size for w, _ in places]))[:-1]
 
         def tell() -> tuple[Any, Any, Any]:
             nodes: dict[str, dict[str, Array]] = {}
