@@ -168,7 +168,7 @@ class Program:
         Raises
         ------
         BadValue
-            If the last run was not recorded.
+            If no run was recorded.
         BadInput
             For unknown outputs or wrong shapes.
         NotDifferentiable
@@ -189,7 +189,8 @@ class Program:
             now = self._instance
             if not now.recorded:
                 raise BadValue(
-                    "backward goes back over the last run, and that was recorded",
+                    "backward goes back over the last recorded run",
+                    got="none yet",
                     fix="call program.run(..., record=True) first",
                 )
             tape = now.tape

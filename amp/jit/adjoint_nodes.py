@@ -308,7 +308,10 @@ def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
         for o, tokens in enumerate(traced.outlets)
     ]
     seeds = [s if count else [] for s, count in zip(seeds, pattern.readers, strict=True)]
-    given = _spread(b, traced, pattern, known, seeds)
+    try:
+        given = _spread(b, traced, pattern, known, seeds)
+    except NotDifferentiable as error:
+        raise refuse(traced.node, error.rule) from None
     wanted = [v for edge in pattern.wanted for planes in given[edge] for v in planes]
     moved = [
         edge
