@@ -22,7 +22,6 @@ import amp
 from amp.contract import Inlet, NodeType, Param, Trace
 from amp.frozen import Edge
 from amp.ir.ops import OPS
-from amp.result import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from amp.frozen import Node
     from amp.ir import Value
     from amp.program import Program
+    from amp.result import Gradients
     from amp.stream import Stream, Tapped
 
     Rule = Callable[[Trace, "Pair", "list[Pair]"], Value | float]
@@ -379,9 +379,20 @@ class _Making:
         return amp.edge(stream, delay=edge.delay, initial=initial, default=default, gate=edge.gates)
 
 
+@dataclass(frozen=True)
+class Direction:
+    """Tangents of inputs and params, and of a state's nodes, lines and edges: the duals of `Gradients`."""
+
+    inputs: dict[str, Array]
+    params: dict[str, Array]
+    nodes: dict[str, dict[str, Array]]
+    lines: dict[str, dict[str, Array]]
+    edges: dict[tuple[str, int], Array]
+
+
 def random_direction(
     program: Program, inputs: dict[str, Array], rng: np.random.Generator
-) -> Gradients:
+) -> Direction:
     """Tangents of everything that a run of ``program``, a tangent graph's, on ``inputs`` depends on;
     the program is where it begins."""
     begin = program.state()
@@ -413,7 +424,7 @@ def random_direction(
     for (name, number), tokens in state.edges.items():
         if (place := _tangent_edge(program, name, number)) is not None:
             edges[name.removesuffix(DOT), place] = tokens
-    return Gradients(
+    return Direction(
         {name: rng.normal(size=array.shape) for name, array in inputs.items()},
         {
             name.removesuffix(DOT): rng.normal(size=value.shape)
@@ -438,7 +449,7 @@ def _tangent_edge(program: Program, name: str, number: int) -> int | None:
 
 
 def run_tangents(
-    program: Program, inputs: dict[str, Array], direction: Gradients, frames: int
+    program: Program, inputs: dict[str, Array], direction: Direction, frames: int
 ) -> dict[str, Array]:
     """Tangents of the outputs of a run on ``inputs`` of ``program``, a tangent graph's, from where it
     is; it is there again afterwards."""
@@ -462,7 +473,7 @@ def run_tangents(
     return {name.removesuffix(DOT): array for name, array in result.items() if name.endswith(DOT)}
 
 
-def pairing(gradients: Gradients, direction: Gradients) -> tuple[float, float]:
+def pairing(gradients: Gradients, direction: Direction) -> tuple[float, float]:
     """Dot product of the two, and the sum of the magnitudes of its terms."""
     mine, theirs = dict(items(gradients)), dict(items(direction))
     terms = [np.zeros(1)]
@@ -473,10 +484,12 @@ def pairing(gradients: Gradients, direction: Gradients) -> tuple[float, float]:
     return float(joined.sum()), float(np.abs(joined).sum())
 
 
-def items(gradients: Gradients) -> Iterator[tuple[tuple[Any, ...], Array]]:
+def items(of: Gradients | Direction) -> Iterator[tuple[tuple[Any, ...], Array]]:
     """What it consists of, by the path there."""
-    for name in ("inputs", "params", "nodes", "lines", "edges"):
-        for key, value in getattr(gradients, name).items():
+    state = of if isinstance(of, Direction) else of.state
+    trees = {"inputs": of.inputs, "params": of.params, "nodes": state.nodes, "lines": state.lines}
+    for name, tree in {**trees, "edges": state.edges}.items():
+        for key, value in tree.items():
             if isinstance(value, dict):
                 yield from (((name, key, inner), array) for inner, array in value.items())
             else:

@@ -16,6 +16,7 @@ from forward_mode import (
     DOT,
     JVP,
     OWN,
+    Direction,
     assert_same_gradients,
     items,
     pairing,
@@ -29,16 +30,14 @@ import amp
 from amp.errors import BadValue
 from amp.ir.ops import OPS
 from amp.ir.vjp import VJP, WITHOUT
-from amp.result import Gradients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bench import Bench
     from bits import Array
 
     from amp.contract import NodeType
     from amp.program import Program
+    from amp.result import Gradients
 
 BEFORE, FRAMES, BATCH = 37, 90, 2
 """Frames run first, and recorded."""
@@ -142,15 +141,15 @@ def test_backward_is_the_transposed_forward_mode(name: str, streams: bool, late:
         assert abs(got - terms.sum()) <= 1e-10 * max(size, np.abs(terms).sum()), part
 
 
-def restricted(direction: Gradients, part: str) -> Gradients:
+def restricted(direction: Direction, part: str) -> Direction:
     """``direction`` in the inputs, the params or the state alone."""
     kept = {"inputs": ["inputs"], "params": ["params"]}.get(part, ["nodes", "lines", "edges"])
 
     def zero(tree: Any) -> Any:
         return {k: zero(v) if isinstance(v, dict) else np.zeros_like(v) for k, v in tree.items()}
 
-    fields = {name: getattr(direction, name) for name in Gradients.__dataclass_fields__}
-    return Gradients(**{n: tree if n in kept else zero(tree) for n, tree in fields.items()})
+    fields = vars(direction)
+    return Direction(**{n: tree if n in kept else zero(tree) for n, tree in fields.items()})
 
 
 @pytest.mark.parametrize("name, streams", EVEN)
