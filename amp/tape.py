@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from amp.frozen import Frozen
+    from amp.frozen import Frozen, Node
     from amp.jit.adjoint import Backward
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.runtime import Threads
@@ -286,13 +286,13 @@ class Tape:
                 fired = int(counts.rows[node.index, FIRED])
                 yield line.row.words(fired - line.length, fired), ("lines", node.name, name)
         written, held = counts.tokens()
-        for (index, at), (adjoint, _) in self.back.arrivals.items():
+        for (index, at), (by, _) in self.back.arrivals.items():
             number = int(self.graph.first[index]) + at
             again = int(self.graph.history[number])
             tokens = int(held[number]) - again
             found = []
             if again:
-                found.append(self._again(adjoint, again, int(counts.rows[index, FIRED])))
+                found.append(self._again(by, again, int(counts.rows[index, FIRED])))
             if tokens:
                 end = int(written[number] + self.graph.tokens[number])
                 found.append(self._arrivals[index, at].words(end - tokens, end))

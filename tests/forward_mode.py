@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from amp.result import Gradients
     from amp.stream import Stream, Tapped
 
-    Rule = Callable[[Trace, "Pair", "list[Pair]"], Value | float]
+    Rule = Callable[[Trace, "Pair", "list[Pair]"], Any]
 
 DOT = "_dot"
 """Last letters of the name of what holds a tangent."""
@@ -48,36 +48,36 @@ class Pair:
     dot: Any
 
 
-def _add(_: Trace, __: Pair, of: list[Pair]) -> Value:
+def _add(_: Trace, __: Pair, of: list[Pair]) -> Any:
     x, y = of
     return x.dot + y.dot
 
 
-def _mul(_: Trace, __: Pair, of: list[Pair]) -> Value:
+def _mul(_: Trace, __: Pair, of: list[Pair]) -> Any:
     x, y = of
     return x.dot * y.value + x.value * y.dot
 
 
-def _div(_: Trace, now: Pair, of: list[Pair]) -> Value:
+def _div(_: Trace, now: Pair, of: list[Pair]) -> Any:
     x, y = of
     return (x.dot - now.value * y.dot) / y.value
 
 
-def _fma(_: Trace, __: Pair, of: list[Pair]) -> Value:
+def _fma(_: Trace, __: Pair, of: list[Pair]) -> Any:
     x, y, z = of
     return x.dot * y.value + x.value * y.dot + z.dot
 
 
-def _tan(b: Trace, _: Pair, of: list[Pair]) -> Value:
+def _tan(b: Trace, _: Pair, of: list[Pair]) -> Any:
     cosine = b.cos(of[0].value)
     return of[0].dot / (cosine * cosine)
 
 
-def _tanh(_: Trace, now: Pair, of: list[Pair]) -> Value:
+def _tanh(_: Trace, now: Pair, of: list[Pair]) -> Any:
     return of[0].dot * (1.0 - now.value * now.value)
 
 
-def _from_turn(b: Trace, _: Pair, of: list[Pair]) -> Value:
+def _from_turn(b: Trace, _: Pair, of: list[Pair]) -> Any:
     turn, scale, plus = of
     return turn.dot * scale.value + b.from_turn(turn.value) * scale.dot + plus.dot
 
@@ -254,6 +254,7 @@ def _tangent_type(node: Node) -> type[NodeType]:
             Pair(value, dot) for value, dot in zip(_leaves(plain), _leaves(tangents), strict=True)
         ]
         trace = Trace(b.sample_rate)
+        assert b._node is not None
         trace.enter("0", b._node)  # self has no data
         ports = iter([trace.emit("inlet", attribute=(i, 0)) for i in range(len(pairs))])
         result = kind.forward(self, trace, *(_mapped(one, lambda _: next(ports)) for one in plain))

@@ -287,8 +287,8 @@ class _Turning:
                 for outlet, at in enumerate(piece):
                     self._give(node, at, mine[-1], outlet, channels)
         if takes:
-            same = plan.is_identity and len({take.batch for take in takes}) == 1
-            self._put_back(node, takes, mine, same=same)
+            alike = plan.is_identity and len({take.batch for take in takes}) == 1
+            self._put_back(node, takes, mine, same=alike)
 
     def _write_down(self, node: Node, traced: Traced, kinds: dict[Any, Any]) -> None:
         """Have the node's twin write down what the adjoint needs."""
@@ -364,12 +364,20 @@ class _Turning:
                 Given(adding, o, node.channels, 0, -1)
                 for o in range(len(type(adding.kind).outlets))
             ]
-        untakes = [adding for adding in mine if isinstance(adding.kind, Untake)]
-        if untakes and not taken:  # all of it has the cotangent of the outlet
+        self._connect_untakes(node, mine, arriving, taken)
+
+    def _connect_untakes(
+        self, node: Node, mine: list[Adding], arriving: list[Given], taken: list[Given]
+    ) -> None:
+        """Have the cotangents of what a node has ``taken`` go where that came from; of all of it they are
+        those ``arriving`` if it says nothing else."""
+        untakes = [(adding, adding.kind) for adding in mine if isinstance(adding.kind, Untake)]
+        if not untakes:
+            return
+        if not taken:
             taken = arriving if len(arriving) == 1 else [self._gather(node, arriving)]
-        if untakes:
-            taken = self._unbatch(node, untakes[0].kind, taken)
-        for adding in untakes:
+        taken = self._unbatch(node, untakes[0][1], taken)
+        for adding, _ in untakes:
             self._read_all(adding, taken)
             self.order.append(adding)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bench import CASES, RATE, SAMPLES, bench
+from bench import CASES, SAMPLES, bench
 from forward_mode import (
     DOT,
     JVP,
@@ -62,8 +62,8 @@ def learnable(node: NodeType) -> NodeType:
         else value
         for name, value in ((name, getattr(node, name)) for name in type(node).attrs)
     }
-    given = {inlet.name: inlet.default for inlet in type(node).inlets if not inlet.optional}
-    given = {name: value for name, value in (given | node.given).items() if value is not None}
+    defaults = {i.name: i.default for i in type(node).inlets if i.default is not None}
+    given = defaults | node.given
     inlets = {name: amp.Param(DETUNED * value, name=name) for name, value in given.items()}
     return type(node)(**attrs, **inlets)
 
@@ -74,6 +74,7 @@ class Case:
     def __init__(self, name: str, *, streams: bool) -> None:
         self.name = name
         self.bench: Bench = bench([learnable(SAMPLES[name])], batch=BATCH, streams=streams, wide=2)
+        self.programs: dict[tuple[int, int], Program] = {}
         self.before = self._inputs(0, BEFORE)
         self.inputs = self._inputs(BEFORE, BEFORE + FRAMES)
 
@@ -86,10 +87,12 @@ class Case:
             inputs = {name: 0.5 * array for name, array in inputs.items()}
         return {name: array[..., begin:end] for name, array in inputs.items()}
 
-    @functools.cache
     def program(self, block: int = 0, width: int = 0) -> Program:
-        graph = self.bench.graph
-        return amp.compile(graph, amp.plan(graph, block, width) if block else None)
+        if (block, width) not in self.programs:
+            graph = self.bench.graph
+            plan = amp.plan(graph, block, width) if block else None
+            self.programs[block, width] = amp.compile(graph, plan)
+        return self.programs[block, width]
 
     @functools.cached_property
     def tangents(self) -> Program:
@@ -168,56 +171,69 @@ def test_engines_give_the_same_bits(name: str, streams: bool) -> None:
 def test_backward_is_the_limit_of_differences(name: str, streams: bool) -> None:
     """To a millionth, in inputs, params and state at once."""
     this = case(name, streams=streams)
-    gradients = this.gradients(late=True)
-    program, cotangents = this.program(), this.cotangents()
-    this.begin(program, late=True)
-    begin = program.state()
-    rng = np.random.default_rng(7)
+    known = dict(items(this.gradients(late=True)))
+    moves = Moves(this)
+    terms = [(known[key] * by).ravel() for key, by in moves.by.items() if key in known]
+    got = np.concatenate([np.zeros(1), *terms])
     step = 1e-6
+    slope = (moves.loss(step) - moves.loss(-step)) / (2 * step)
+    moves.undo()
+    size = np.abs(got).sum()
+    assert abs(slope - got.sum()) <= 1e-6 * size + 1e-9 * abs(moves.loss(0.0))
 
-    def loss(h: float) -> float:
-        program.restore(begin)
-        inputs = {n: a + h * moves["inputs", n] for n, a in this.inputs.items()}
-        for n, value in begin.params.items():
-            program.set(n, value + h * moves["params", n])
-        state = program.state()
+
+class Moves:
+    """A random direction, and the loss of a run from a place a step along it: the dot product of the
+    case's cotangents and the run's outputs."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.program = case, case.program()
+        case.begin(self.program, late=True)
+        self.begin = self.program.state()
+        self.by: dict[tuple[Any, ...], Array] = {}
+        rng = np.random.default_rng(7)
+
+        def some(array: Array) -> Array:
+            size = min(float(np.abs(array).max(initial=0.0)), 1e6)
+            move: Array = size * rng.normal(size=array.shape)
+            return move
+
+        for name, array in case.inputs.items():
+            self.by["inputs", name] = some(array)
+        for name, array in self.begin.params.items():
+            self.by["params", name] = some(array)
+        trees = {"nodes": self.begin.nodes, "lines": self.begin.lines}
+        for what, tree in trees.items():
+            for node, arrays in tree.items():
+                for name, array in arrays.items():
+                    if array.dtype == np.float64 and name not in SWITCHES:
+                        self.by[what, node, name] = some(array)
+        for name in self.begin.params:
+            try:
+                self.loss(1e-6)
+                self.loss(-1e-6)
+            except BadValue:  # at the end of its range
+                self.by["params", name] *= 0.0
+
+    def undo(self) -> None:
+        """Be where the case is."""
+        self.program.restore(self.begin)
+
+    def loss(self, step: float) -> float:
+        """After a ``step``."""
+        self.undo()
+        for name, value in self.begin.params.items():
+            self.program.set(name, value + step * self.by["params", name])
+        state = self.program.state()
         for what, tree in (("nodes", state.nodes), ("lines", state.lines)):
             for node, arrays in tree.items():
-                for key, array in arrays.items():
-                    if (what, node, key) in moves:
-                        arrays[key] = array + h * moves[what, node, key]
-        program.restore(state)
-        result = program.run(inputs, frames=FRAMES)
-        return float(sum((cotangents[n] * a).sum() for n, a in result.items()))
-
-    def scale(a: Array) -> float:
-        return min(float(np.abs(a).max(initial=0.0)), 1e6)
-
-    moves: dict[tuple[Any, ...], Array] = {}
-    for n, a in this.inputs.items():
-        moves["inputs", n] = scale(a) * rng.normal(size=a.shape)
-    for n, a in begin.params.items():
-        moves["params", n] = scale(a) * rng.normal(size=a.shape)
-        try:
-            for h in (-step, step):
-                program.set(n, a + h * moves["params", n])
-        except BadValue:  # at the end of its range
-            moves["params", n] = np.zeros_like(a)
-        program.restore(begin)
-    for what, tree in (("nodes", begin.nodes), ("lines", begin.lines)):
-        for node, arrays in tree.items():
-            for key, array in arrays.items():
-                if array.dtype == np.float64 and key not in SWITCHES:
-                    moves[what, node, key] = scale(array) * rng.normal(size=array.shape)
-    known = dict(items(gradients))
-    terms = np.concatenate(
-        [np.zeros(1), *((known[k] * v).ravel() for k, v in moves.items() if k in known)]
-    )
-    slope = (loss(step) - loss(-step)) / (2 * step)
-    assert abs(slope - terms.sum()) <= 1e-6 * np.abs(terms).sum() + 1e-9 * abs(loss(0.0)), (
-        slope,
-        terms.sum(),
-    )
+                for name, array in arrays.items():
+                    if (what, node, name) in self.by:
+                        arrays[name] = array + step * self.by[what, node, name]
+        self.program.restore(state)
+        inputs = {n: a + step * self.by["inputs", n] for n, a in self.case.inputs.items()}
+        result, cotangents = self.program.run(inputs, frames=FRAMES), self.case.cotangents()
+        return float(sum((cotangents[name] * array).sum() for name, array in result.items()))
 
 
 def test_no_rule_table_has_a_hole() -> None:

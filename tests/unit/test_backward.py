@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import amp
 from amp import nodes
 from amp.contract import Inlet, NodeType, Trace
 from amp.errors import BadInput, BadValue, NotDifferentiable
+
+if TYPE_CHECKING:
+    from amp.program import Program
 
 RNG = np.random.default_rng(1)
 
@@ -51,7 +54,7 @@ class Turns(NodeType):
         return x[0] + x[1]
 
 
-def recorded(graph: amp.Graph, frames: int = 8, **inputs: Any) -> amp.Program:
+def recorded(graph: amp.Graph, frames: int = 8, **inputs: Any) -> Program:
     program = amp.compile(graph)
     program.run(inputs, frames=frames, record=True)
     return program
@@ -110,7 +113,7 @@ def test_what_nobody_hears_is_not_asked() -> None:
 def test_backward_goes_over_a_recorded_run() -> None:
     program = amp.compile(gain_graph())
     for _ in range(2):
-        with pytest.raises(BadValue, match="call program.run"):
+        with pytest.raises(BadValue, match=r"call program\.run"):
             program.backward({"out": X})
         program.run({"x": X})
 
