@@ -21,6 +21,7 @@ from amp.jit.adjoint_nodes import (
     Arriving,
     Fold,
     Gathered,
+    Last,
     Leaving,
     Pattern,
     Plan,
@@ -422,6 +423,7 @@ class _Turning:
                 self._read(fold, [dataclasses.replace(given, tokens=0, number=-1)])
                 self.order.append(fold)
                 given = dataclasses.replace(given, by=fold, outlet=0, channels=1)
+            given = self._with_unread(self.graph.nodes[reader], at, given)
             self.arrivals[reader, at] = given
             if given.tokens < 0:
                 late = Adding(
@@ -435,6 +437,17 @@ class _Turning:
                 given = Given(late, 0, node.channels, 0, -1)
             found.append(given)
         return found
+
+    def _with_unread(self, reader: Node, at: int, given: Given) -> Given:
+        """The same with the tokens that a firing took and did not read."""
+        taken = int(self.graph.consumed[self._number(reader, at)])
+        if isinstance(given.by.kind, Untake) or edge_rates(reader)[at] == taken:
+            return given
+        code = ("last", taken, given.channels)
+        adding = Adding(Last(taken), reader, given.channels, code)
+        self._read(adding, [dataclasses.replace(given, tokens=0, number=-1)])
+        self.order.append(adding)
+        return dataclasses.replace(given, by=adding, outlet=0)
 
     def _from(self, reader: Node, at: int) -> Given:
         """What a reader gives for one of its edges."""

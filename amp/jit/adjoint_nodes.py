@@ -528,6 +528,19 @@ class Unheard(Adjoint, register=False):
         return one_or_all(out)
 
 
+class Last(Adjoint, register=False):
+    """The cotangent of an edge of which a firing takes several tokens, and reads the last."""
+
+    count: int
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int:
+        return self.count if port == "out" else 1
+
+    def forward(self, b: Trace, x: Value) -> list[Value]:
+        return [*[b.const(0.0)] * (self.count - 1), x]
+
+
 class Unread(Adjoint, register=False):
     """Takes the cotangent of an edge and does nothing with it."""
 

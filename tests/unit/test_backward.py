@@ -240,6 +240,22 @@ def test_factors_that_were_in_flight_are_those_that_were_multiplied(block: int) 
         assert_same_bits(got, 2.0 * y[..., begin - 2 : begin + 6])
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_of_a_faster_stream_read_by_the_clock_the_last_token_counts(channels: int) -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    fast = g.add(
+        nodes.Window(3, 3), g.add(nodes.Hold(3), x)
+    )  # three copies of a token, one a frame
+    g.output("fast", fast)
+    some = g.add(nodes.Multiply(), g.add(nodes.Hold(3), x), np.ones((1, channels)))
+    g.output("out", amp.edge(some, delay=2, default=0.5))
+    cotangent = RNG.normal(size=(1, channels, 8))
+    got = recorded(g, x=X).backward({"out": cotangent}).inputs["x"]
+    want = np.pad(cotangent.sum(axis=1, keepdims=True)[..., 2:], ((0, 0), (0, 0), (0, 2)))
+    np.testing.assert_allclose(got, want, rtol=1e-14)
+
+
 def late_graph(frames: int) -> amp.Graph:
     g = amp.Graph(1000.0)
     x = g.add(nodes.Function("tanh"), g.input("x"))
