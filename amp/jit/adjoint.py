@@ -21,6 +21,7 @@ from amp.jit.adjoint_nodes import (
     Arriving,
     Fold,
     Gathered,
+    GatheredTokens,
     Last,
     Leaving,
     Pattern,
@@ -277,6 +278,8 @@ class _Turning:
             self._write_down(node, traced, kinds)
         if takes and plan.reads:
             raise refuse(node, "its forward is not linear in the tokens it rearranges")
+        if takes and node.type.spread > 1 and not plan.is_identity:
+            raise refuse(node, "it spreads over lanes something else than a sum of what it takes")
         for number, piece in enumerate(_pieces(traced, pattern, plan)):
             found = piece, number == 0
             if found not in kinds:
@@ -461,7 +464,12 @@ class _Turning:
 
     def _gather(self, node: Node, arriving: list[Given]) -> Given:
         """Their sum, as one."""
-        adding = Adding(Gathered(), node, node.channels, ("sum", len(arriving), node.channels))
+        kind: NodeType = Gathered()
+        count = node.type.spread
+        code: tuple[Any, ...] = ("sum", len(arriving), node.channels)
+        if count > 1:
+            kind, code = GatheredTokens(count), (*code, count)
+        adding = Adding(kind, node, node.channels, code)
         self._read_all(adding, arriving)
         self.order.append(adding)
         return Given(adding, 0, node.channels, 0, -1)

@@ -579,6 +579,19 @@ class Gathered(Adjoint, register=False):
         return b.tree_sum(terms)
 
 
+class GatheredTokens(Adjoint, register=False):
+    """Sum of cotangents of which a firing has several tokens."""
+
+    count: int
+    inlets = (Inlet("cotangents", variadic=True),)
+
+    def rate(self, port: str) -> int:
+        return self.count
+
+    def forward(self, b: Trace, terms: list[list[Value]]) -> list[Value]:
+        return [b.tree_sum(tokens) for tokens in zip(*terms, strict=True)]
+
+
 class Untake(Adjoint, register=False):
     """The cotangent of an edge that a node takes channels and tokens of, from those of what it took.
 

@@ -42,6 +42,13 @@ class Squares(NodeType):
         return x * y
 
 
+class Halved(nodes.Overlap):  # type: ignore[misc, valid-type]
+    """Half of that. For tests."""
+
+    def forward(self, b: Trace, *pieces: Any) -> Any:
+        return 0.5 * b.tree_sum(pieces)
+
+
 class Turns(NodeType):
     """Takes two tokens, then none. For tests."""
 
@@ -99,6 +106,13 @@ def test_what_has_no_backward_pass_yet_is_refused_by_name(kind: NodeType, channe
     with pytest.raises(NotDifferentiable, match=r"node '(odd|out)'"):
         program.run({"x": array}, record=True)
     program.run({"x": array})  # it runs all the same
+
+
+def test_a_spread_of_more_than_a_sum_is_refused_by_name() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(Halved(4, 2), g.add(nodes.Window(4, 2), g.input("x")), name="odd"))
+    with pytest.raises(NotDifferentiable, match="node 'odd'"):
+        recorded(g, x=X)
 
 
 def test_what_nobody_hears_is_not_asked() -> None:
@@ -254,6 +268,19 @@ def test_of_a_faster_stream_read_by_the_clock_the_last_token_counts(channels: in
     got = recorded(g, x=X).backward({"out": cotangent}).inputs["x"]
     want = np.pad(cotangent.sum(axis=1, keepdims=True)[..., 2:], ((0, 0), (0, 0), (0, 2)))
     np.testing.assert_allclose(got, want, rtol=1e-14)
+
+
+def test_readers_of_several_tokens_are_added_token_by_token() -> None:
+    g = amp.Graph()
+    both = g.add(nodes.Overlap(4, 2), g.add(nodes.Window(4, 2), g.input("x")))  # twice x, 2 late
+    g.output("now", both)
+    g.output("late", amp.edge(both, initial=3))
+    now, late = RNG.normal(size=(2, 1, 1, 12))
+    got = recorded(g, 12, x=RNG.normal(size=(1, 1, 12))).backward({"now": now, "late": late})
+    want = np.zeros((1, 1, 12))
+    want[..., :9] += 2.0 * now[..., 3:]  # which waits a frame for the first of them
+    want[..., :7] += 2.0 * late[..., 5:]
+    np.testing.assert_allclose(got.inputs["x"], want, rtol=1e-14)
 
 
 def late_graph(frames: int) -> amp.Graph:
