@@ -183,6 +183,8 @@ class Tape:
         held = self._held()
         fullest: dict[int, tuple[int, int, tuple[str, int]]] = {}
         for edge, row in self._places.edges.items():  # readers of one ring share its row
+            if edge not in places.edges:  # the program has it in registers, and nothing in flight
+                continue
             number = int(self.graph.first[self.graph.numbers[edge[0]]]) + edge[1]
             if held[number] > fullest.get(id(row), (0,))[0]:
                 fullest[id(row)] = int(held[number]), number, edge
