@@ -61,6 +61,18 @@ class Turns(NodeType):
         return x[0] + x[1]
 
 
+class Ring(NodeType):
+    """Twice a token, which is said as a cycle of one count. For tests."""
+
+    inlets = (Inlet("input"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return (1,)
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        return x * 2.0
+
+
 def recorded(graph: amp.Graph, frames: int = 8, **inputs: Any) -> Program:
     program = amp.compile(graph)
     program.run(inputs, frames=frames, record=True)
@@ -281,6 +293,12 @@ def test_readers_of_several_tokens_are_added_token_by_token() -> None:
     want[..., :9] += 2.0 * now[..., 3:]  # which waits a frame for the first of them
     want[..., :7] += 2.0 * late[..., 5:]
     np.testing.assert_allclose(got.inputs["x"], want, rtol=1e-14)
+
+
+def test_a_cycle_of_one_count_is_a_rate() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(Ring(), g.input("x")))
+    assert_same_bits(recorded(g, x=X).backward({"out": X}).inputs["x"], 2.0 * X)
 
 
 def late_graph(frames: int) -> amp.Graph:
