@@ -413,7 +413,7 @@ class _Ports:
         reads = {f"stream_{i}": own[i] for i in plan.reads}
         leaving = {f"input_{i}": own[i] for i in outlets}
         arrivals = {
-            f"cotangent_{o}_{i}": node.type.rate(kind.outlets[o])
+            f"cotangent_{o}_{i}": max(node.type.counts(kind.outlets[o]))
             for o, count in enumerate(pattern.readers)
             for i in range(count)
         }

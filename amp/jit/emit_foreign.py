@@ -85,7 +85,8 @@ def _given(
 def _made(readers: tuple[int, ...], ports: Ports, own: Iterator[ir.Value], planes: int) -> ir.Value:
     """The array of an outlet, which all its ports share."""
     if not readers:
-        return [next(own) for _ in range(planes)][0]
+        areas = [next(own) for _ in range(planes)]
+        return areas[0]
     areas = ports.areas["out", readers[0]]
     for port in readers:
         ports.areas["out", port] = areas
