@@ -39,15 +39,15 @@ class Follower(NodeType):
     unless the way is too short to brake; then the output turns back after the shortest way. A target
     that moves is followed at the braking distance of its speed.
 
-    At every frame, to within 2^-47 (1 + |y| + |v|) for rounding::
+    At every frame, to within ``2^-47 (1 + |y| + |v|)`` for rounding::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
         |y[n] - y[n-1]| sample_rate <= slew
 
     The second holds as long as the slew does not fall faster than the acceleration allows; then the
     speed falls by the whole acceleration until it holds again. Where the output rests, a target within
-    a dead band of 2^-50 (1 + |y|), about 1e-15, moves nothing. State: y, v. A NaN on ``target`` counts
-    as the last output, on a limit as 0; infinities count as 1e100.
+    a dead band of ``2^-50 (1 + |y|)``, about 1e-15, moves nothing. State: y, v. A NaN on ``target``
+    counts as the last output, on a limit as 0; infinities count as 1e100.
 
     Source: R. Zanasi, C. Guarino Lo Bianco, A. Tonielli, "Nonlinear filters for the generation of
     smooth trajectories", Automatica 36(3), 2000; see ``amp/nodes/_limits.py``.

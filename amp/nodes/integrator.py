@@ -46,8 +46,8 @@ class Integrator(NodeType):
     ``high``, reaches them exactly and does not pass them. A limit on the integral of the output is
     braked for in the same way one order further down, with the slew in place of the acceleration:
     with S = y[0] + ... + y[n-1] and Q = integral / T, y[n] is first held in [-w(Q + S), w(Q - S)]. At
-    every frame, to within 2^-47 (1 + |y| + |v|) for rounding, the range to the bit, and the integral
-    to within 2^-47 of itself::
+    every frame, to within ``2^-47 (1 + |y| + |v|)`` for rounding, the range to the bit, and the
+    integral to within 2^-47 of itself::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
         |y[n] - y[n-1]| sample_rate <= slew
