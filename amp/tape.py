@@ -176,34 +176,39 @@ class Tape:
                 Row(np.concatenate([row.first.ravel() for row in s]))
                 for s in zip(*pairs, strict=True)
             )
-            rows.append(self._row(theirs, (next(sides), next(sides)), 1, Pace(1, 1, 0), 1))
+            rows.append(self._row(theirs, (next(sides), next(sides)), (1, -1), Pace(1, 1, 0), 1))
         for key, line in self._places.lines.items():
             pair = (places.lines[key].row, line.row)
-            rows.append(self._row(theirs, pair, line.length, self.pace[line.node], 1))
+            span = line.length, -line.length
+            rows.append(self._row(theirs, pair, span, self.pace[line.node], 1))
         held = self._held()
-        fullest: dict[int, tuple[int, int, tuple[str, int]]] = {}
-        for edge, row in self._places.edges.items():  # readers of one ring share its row
-            if edge not in places.edges:  # the program has it in registers, and nothing in flight
-                continue
+        spans: dict[tuple[int, int], tuple[tuple[int, int], int, tuple[Row, Row]]] = {}
+        for edge, row in self._places.edges.items():
             number = int(self.graph.first[self.graph.numbers[edge[0]]]) + edge[1]
-            if held[number] > fullest.get(id(row), (0,))[0]:
-                fullest[id(row)] = int(held[number]), number, edge
-        for count, number, edge in fullest.values():
+            known = places.edges.get(edge)
+            if known is None or not held[number]:  # in registers, with nothing in flight
+                continue
+            first = -int(max(self.graph.tokens[number], 0) + self.graph.history[number])
+            rings = int(known.first.flat[0]), int(row.first.flat[0])  # readers share them
+            (most, least), *_ = spans.get(rings, ((0, 0), 0))
+            span = max(most, int(held[number])), min(least, first)
+            spans[rings] = span, number, (known, row)
+        for span, number, pair in spans.values():
             pace, each = self.pace[int(self.graph.source[number])], int(self.graph.produced[number])
-            pair = (places.edges[edge], self._places.edges[edge])
-            rows.append(self._row(theirs, pair, count, pace, each))
+            rows.append(self._row(theirs, pair, span, pace, each))
         self._keeps = np.array(rows, np.int64).reshape(-1, KEEP_WORDS)
 
     def _row(
-        self, theirs: Bound, rows: tuple[Row, Row], held: int, pace: Pace, each: int
+        self, theirs: Bound, rows: tuple[Row, Row], span: tuple[int, int], pace: Pace, each: int
     ) -> list[int]:
         words: list[int] = []
         for row, bound in zip(rows, (theirs, self.bound), strict=True):
             lanes = bound.address(0) + 8 * np.ascontiguousarray(row.first.ravel())
             self._lanes.append(lanes)
             words += [lanes.ctypes.data, 8 * row.step, row.mask]
+        held, first = span
         most = min(held, pace.most(self.frames) * each)
-        return [*words, rows[0].first.size, held, most, *pace, each]
+        return [*words, rows[0].first.size, held, most, first, *pace, each]
 
     def _held(self) -> Ints:
         """Most tokens, by edge, that are there between blocks."""

@@ -14,8 +14,10 @@ Word written(const AmpKeep& keep, Word clock) {
   return keep.each * ((past + keep.frames - 1) / keep.frames);
 }
 
-// The values from `first` until `last` of every lane, put aside or put back; where the next ones go.
+// The values from `first` until `last` of every lane, if they ever were, put aside or put back; where the
+// next ones go.
 Word* move(const AmpKeep& keep, Word first, Word last, Word* store, bool back) {
+  first = std::max(first, keep.first);
   const Word* lanes = reinterpret_cast<const Word*>(back ? keep.mine : keep.theirs);
   const Word step = back ? keep.my_step : keep.their_step;
   const Word mask = back ? keep.my_mask : keep.their_mask;
