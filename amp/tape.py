@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from amp.jit.adjoint_nodes import GRADIENT, Untake, history, wanted_params
+from amp.jit.adjoint_edges import Untake, history
+from amp.jit.adjoint_nodes import GRADIENT, wanted_params
 from amp.jit.counts import FIRED, Counts
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
@@ -94,7 +95,6 @@ class Tape:
             for slot, (param, entry) in wanted_params(node).items()
         ]
         self._inputs: Signals = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
         self.begin = self.end = 0
 
     def _find_read(self) -> None:

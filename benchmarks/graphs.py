@@ -143,9 +143,10 @@ def gains_beside(count: int) -> Any:
 
 
 def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
-    """The graph under amp's own schedule."""
+    """The graph under amp's own schedule. Heat is off, since no peer has it: `benchmarks.heat` shows what
+    it costs."""
     amp, _ = load()
-    return amp.compile(graph, amp.plan(graph, block=block))
+    return amp.compile(graph, amp.plan(graph, block=block), heat=0)
 
 
 def compile_kpn(graph: Any, block: int | None = None, **options: Any) -> Any:
@@ -155,9 +156,9 @@ def compile_kpn(graph: Any, block: int | None = None, **options: Any) -> Any:
     """
     amp, _ = load()
     if block is None:
-        return amp.compile(graph, **options)
+        return amp.compile(graph, heat=0, **options)
     with mock.patch.object(import_module("amp.pipeline"), "KPN_FRAMES", block):
-        return amp.compile(graph, **options)
+        return amp.compile(graph, heat=0, **options)
 
 
 def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) -> Player:

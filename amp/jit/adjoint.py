@@ -18,20 +18,22 @@ import numpy as np
 
 from amp.contract import NATIVE
 from amp.frozen import Edge, Frozen, Node
-from amp.jit.adjoint_nodes import (
+from amp.jit.adjoint_edges import (
     Arriving,
     Fold,
     Gathered,
     GatheredTokens,
     Last,
     Leaving,
-    Pattern,
-    Plan,
-    Traced,
     Unbatch,
     Unheard,
     Unread,
     Untake,
+)
+from amp.jit.adjoint_nodes import (
+    Pattern,
+    Plan,
+    Traced,
     edge_rates,
     instance,
     make_adjoint,
