@@ -109,25 +109,27 @@ def check_cotangents(
     BadInput
         Naming the output, what its array should be, and what it is.
     """
-    if unknown := set(cotangents) - set(outputs):
+    if not isinstance(cotangents, Mapping) or set(cotangents) - set(outputs):
         raise BadInput(
-            "cotangents are of outputs of the graph",
+            "cotangents are arrays by name, of outputs of the graph",
             expected=str(sorted(outputs)),
-            got=str(sorted(unknown)),
+            got=str(sorted(cotangents, key=str))
+            if isinstance(cotangents, Mapping)
+            else repr(type(cotangents)),
         )
     arrays = {}
     for name, node in outputs.items():
         shape = (batch, node.channels, count)
         given = cotangents.get(name)
-        array = np.zeros(shape) if given is None else np.ascontiguousarray(given, np.float64)
-        if array.shape != shape:
+        array = np.zeros(shape) if given is None else np.asarray(given)
+        if array.shape != shape or array.dtype.kind not in "iufb":
             raise BadInput(
-                f"the cotangent of output {name!r} has its shape",
+                f"the cotangent of output {name!r} is a real array of its shape",
                 expected=str(shape),
-                got=str(array.shape),
+                got=f"{array.dtype} {array.shape}",
                 where=str(node),
             )
-        arrays[name] = array
+        arrays[name] = np.ascontiguousarray(array, np.float64)
     return arrays
 
 

@@ -104,7 +104,7 @@ class Instance:
     again
         Makes another one of the same code.
     recorded
-        Its last run can be gone back over.
+        Stands for the recorded run that can be gone back over.
     heat
         That of its nodes, if it is asked for.
     inputs, outputs
@@ -121,12 +121,13 @@ class Instance:
         schedule: IPLS | None,
         notes: list[str],
         again: Callable[[], Instance],
-        tape: Callable[[], Tape],
+        tape: Callable[[int], Tape],
         heat: Heat | None,
     ) -> None:
         self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
         self.schedule, self.notes, self.again, self.heat = schedule, notes, again, heat
-        self._make_tape, self.recorded = tape, False
+        self._make_tape = tape
+        self.recorded: object | None = None
         self._taping: Tape | None = None
         self._find_ports()
         self.inputs = {name: port.node for name, port in self._ins.items()}
@@ -248,7 +249,7 @@ class Instance:
         self._arrays.clear()  # the caller's again
         if taping:
             taping.finish()
-            self.recorded = True
+            self.recorded = object()
         if cycle := self.runner.waiting_cycle():
             nodes = [self.about.nodes[index] for index in cycle]
             raise Deadlock(
@@ -287,11 +288,16 @@ class Instance:
     @functools.cached_property
     def tape(self) -> Tape:
         """What runs in its place when a run is recorded."""
-        return self._make_tape()
+        return self._make_tape(self.bound.max_bytes)
+
+    def forget_tape(self) -> None:
+        """Let go of a recorded run, and of its inputs."""
+        self.recorded = None
+        self.tape.forget()
 
     def start_tape(self, arrays: Signals) -> None:
         """Have the next `run_until`, whose inputs are ``arrays``, be one that can be gone back over."""
-        self.recorded = False
+        self.recorded = None
         self.tape.start(self.bound, self.places, self.runner, self.params, arrays)
         self._taping = self.tape
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from amp.graph import Graph
 from amp.ir.vjp import Cotangents, transpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Function = Callable[..., Value | float]
-    Run = Callable[[Function, "Widths", Mapping[str, Array], float], tuple[Array, dict[str, Array]]]
+    Run = Callable[[Function, "Widths", Sequence[Array], float], tuple[Array, dict[str, Array]]]
 
 Widths = tuple[tuple[str, int, bool], ...]
 """Name and channels of each signal of a term, and whether it is an output."""
@@ -56,15 +57,28 @@ class Loss:
         self.terms = terms
 
     def __add__(self, other: Loss) -> Loss:
-        return Loss(self.terms + other.terms)
+        return Loss(self.terms + other.terms) if isinstance(other, Loss) else NotImplemented
 
     def __mul__(self, factor: float) -> Loss:
+        if not isinstance(factor, Real) or not math.isfinite(factor):
+            raise BadValue("a loss is multiplied by a finite number", got=repr(factor))
         return Loss(tuple(replace(term, weight=factor * term.weight) for term in self.terms))
 
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
         return f"<Loss of {len(self.terms)} term{'s' * (len(self.terms) > 1)}>"
+
+    def check(self, outputs: Mapping[str, Node]) -> None:
+        """Raise `BadInput` for an output that there is not."""
+        for term in self.terms:
+            for signal in term.signals:
+                if isinstance(signal, str) and signal not in outputs:
+                    raise BadInput(
+                        "a loss is of outputs of the graph",
+                        expected=str(sorted(outputs)),
+                        got=repr(signal),
+                    )
 
     def evaluate(
         self, outputs: Mapping[str, Array], nodes: Mapping[str, Node], run: Run
@@ -117,7 +131,7 @@ def mean(function: Function, *signals: str | ArrayLike) -> Loss:
     >>> value, gradients.params["gain"]
     (0.5, array(-1.))
     """
-    if not callable(function):
+    if not callable(function) or getattr(function, "__hash__", None) is None:
         raise BadValue("a loss is a function of IR values", got=repr(function))
     if not any(isinstance(signal, str) for signal in signals):
         raise BadValue(
@@ -169,12 +183,14 @@ def term_graph(function: Function, widths: Widths, sample_rate: float, batch: in
     """A graph that has the signals of a term as inputs and the cotangents of its outputs as outputs,
     times the param ``scale``; what sums come to is in the states of its node ``loss``."""
     graph = Graph(sample_rate, batch)
-    streams = [graph.input(name, channels=channels) for name, channels, _ in widths]
-    wanted = [(i, name) for i, (name, _, heard) in enumerate(widths) if heard]
-    kind = _node_type(function, len(widths), tuple(i for i, _ in wanted))
+    streams = [
+        graph.input(f"signal {i}", channels=channels) for i, (_, channels, _) in enumerate(widths)
+    ]
+    wanted = tuple(i for i, (_, _, heard) in enumerate(widths) if heard)
+    kind = _node_type(function, len(widths), wanted)
     given = graph.add(kind(), *streams, Param(1.0, name="scale"), name="loss")
-    for (_, name), stream in zip(wanted, (given,) if len(wanted) == 1 else given, strict=True):
-        graph.output(f"d {name}", stream)
+    for i, stream in zip(wanted, (given,) if len(wanted) == 1 else given, strict=True):
+        graph.output(f"slope {i}", stream)
     return graph
 
 
@@ -243,19 +259,16 @@ def _array(given: ArrayLike) -> Array:
 
 def _signals(
     term: Term, outputs: Mapping[str, Array], nodes: Mapping[str, Node]
-) -> tuple[Widths, dict[str, Array]]:
+) -> tuple[Widths, list[Array]]:
     """What the function of a term reads."""
     widths: list[tuple[str, int, bool]] = []
-    signals: dict[str, Array] = {}
+    signals: list[Array] = []
     first = next(signal for signal in term.signals if isinstance(signal, str))
     for i, signal in enumerate(term.signals):
-        if isinstance(signal, str) and signal in signals:
+        before = [name for name, _, heard in widths if heard]
+        if isinstance(signal, str) and signal in before:
             raise BadValue("a loss is given each output once", got=repr(signal))
-        if isinstance(signal, str) and signal not in outputs:
-            raise BadInput(
-                "a loss is of outputs of the graph", expected=str(sorted(outputs)), got=repr(signal)
-            )
-        name = signal if isinstance(signal, str) else f"target {i}"
+        name = signal if isinstance(signal, str) else f"signal {i}"
         array = outputs[signal] if isinstance(signal, str) else signal
         shape = outputs[first].shape
         allowed = {shape} if isinstance(signal, str) else {shape, (shape[0], 1, shape[2])}
@@ -266,7 +279,7 @@ def _signals(
                 got=f"{name}: {array.shape}",
                 where=str(nodes[first]),
             )
-        signals[name] = array
+        signals.append(array)
         widths.append((name, array.shape[1], isinstance(signal, str)))
     return tuple(widths), signals
 

@@ -7,7 +7,7 @@ value that can be looked at.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -237,7 +237,9 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
             schedule=ipls,
             notes=clustering.notes,
             again=bind,
-            tape=lambda: build_tape(frozen, pace, ipls, options),
+            tape=lambda most: build_tape(
+                frozen, pace, ipls, replace(options, max_arena_bytes=most)
+            ),
             heat=Heat(frozen, pace, bound, options.heat) if options.heat else None,
         )
 
@@ -245,7 +247,7 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
 
 
 def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options) -> Tape:
-    """Every step from a checked graph to its backward pass in memory; see `amp.program.Program.run`."""
+    """Every step from a checked graph to its backward pass in memory; see `Program.backward`."""
     from amp.jit.adjoint import differentiate
     from amp.jit.bind import Bound
     from amp.jit.cluster import KPN_WIDTH, Clustering

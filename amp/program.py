@@ -34,7 +34,7 @@ from amp.snapshots import check_state
 from amp.swap import Fade, check_follows, next_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -255,29 +255,40 @@ class Program:
                 fix='amp.losses.mse("out", target)',
             )
         with self._alone(*_ONE_THREAD):
-            result = self._run(inputs or {}, frames, {}, None, record=True, keep=False)
+            now, native = self._instance, isinstance(loss, Loss)
+            if isinstance(loss, Loss):
+                loss.check(now.outputs)
+            # a function of one's own may write into what it was given
+            result = self._run(inputs or {}, frames, {}, None, record=True, keep=not native)
+            recorded = now.recorded
         try:
             if isinstance(loss, Loss):
-                answer = loss.evaluate(result, self._instance.outputs, self._run_loss)
+                answer = loss.evaluate(result, now.outputs, self._run_loss)
             else:
                 answer = checked_answer(loss(result))
             del result  # it is as large as what comes now
+            if self._instance.recorded is not recorded:
+                raise ProgramBusy(
+                    "nothing else is recorded between a run and going back over it",
+                    fix="record with a clone of the program",
+                )
             value, cotangents = answer
             return value, self.backward(cotangents)
         finally:
-            self._instance.recorded = False  # the inputs are the caller's again
+            if now.recorded is recorded:
+                now.forget_tape()  # the inputs are the caller's again
 
     def _run_loss(
-        self, function: Function, widths: Widths, signals: Mapping[str, Array], scale: float
+        self, function: Function, widths: Widths, signals: Sequence[Array], scale: float
     ) -> tuple[Array, dict[str, Array]]:
         """See `Loss.evaluate`."""
         about = self._instance.about
         program = self._loss_program(function, widths, about.sample_rate, about.batch)
         program.set("scale", scale)
         program.reset()
-        result = program.run(signals)
+        result = program.run({f"signal {i}": array for i, array in enumerate(signals)})
         sums = program.state().nodes["loss"]
-        slopes = {name: result[f"d {name}"] for name, _, heard in widths if heard}
+        slopes = {name: result[f"slope {i}"] for i, (name, _, heard) in enumerate(widths) if heard}
         return np.stack([sums["sum"], sums["error"]]), slopes
 
     def resume(self) -> Result:

@@ -96,10 +96,19 @@ _Told = tuple[_ByName, _ByName, dict[tuple[str, int], "NDArray[np.float64]"]]
 
 
 class StateCotangents:
-    """Cotangents of a state: by node and name of `nodes` and `lines`, by edge of `edges`, as in `State`."""
+    """Cotangents of a state: by node and name of `nodes` and `lines`, by edge of `edges`, as in `State`.
 
-    def __init__(self, tell: Callable[[], _Told]) -> None:
-        self._tell = tell
+    Attributes
+    ----------
+    graph, clock
+        Of the state that they are of, as in `State`.
+    """
+
+    def __init__(self, tell: Callable[[], _Told], graph: str, clock: int) -> None:
+        self._tell, self.graph, self.clock = tell, graph, clock
+
+    def __repr__(self) -> str:
+        return f"<StateCotangents at clock {self.clock}>"
 
     @functools.cached_property
     def _told(self) -> _Told:
@@ -130,7 +139,7 @@ class Gradients:
     inputs
         By input, of its shape in the run.
     params
-        By named parameter, of its value's shape: the sum over all that it was broadcast to.
+        By named parameter, of the shape that its value had in the run: the sum over all that it was broadcast to.
     state
         Of the state in which the run began.
     """

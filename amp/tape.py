@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from amp.errors import BadInput
 from amp.jit.adjoint_edges import Untake, history
 from amp.jit.adjoint_nodes import GRADIENT, wanted_params
 from amp.jit.counts import FIRED, Counts
@@ -147,6 +148,10 @@ class Tape:
                 runner.run(some)
         self.end += frames
 
+    def forget(self) -> None:
+        """Let go of what was recorded."""
+        self._inputs, self._pieces = {}, []
+
     def finish(self) -> None:
         """The run is over."""
         self._last = np.empty(self._words(HELD) + 1)
@@ -226,6 +231,8 @@ class Tape:
 
         ``cotangents`` are those of the outputs, ``later`` that of what was there when it ended.
         """
+        if later is not None:
+            self._check_later(later)
         for at, size in self._volatile:
             self.bound.arena.view(at, (size // 8,))[:] = 0.0
         if later is not None:
@@ -249,9 +256,18 @@ class Tape:
             )
         return Gradients(gradients, self._params(), self._read_state())
 
+    def _check_later(self, later: object) -> None:
+        known = self.graph.identity, self.end
+        if not isinstance(later, StateCotangents) or (later.graph, later.clock) != known:
+            raise BadInput(
+                "later is what backward gave for the run that followed, gradients.state",
+                expected=f"of this graph, at clock {self.end}",
+                got=repr(later),
+            )
+
     def _write_state(self, later: StateCotangents) -> None:
         memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
-        for words, (into, node, name) in self._find_state(self.end):
+        for words, (into, node, name) in self._find_state(self.end, every=True):
             known: Any = getattr(later, into)
             values = known.get((node, name)) if into == "edges" else known.get(node, {}).get(name)
             if values is not None:
@@ -278,11 +294,18 @@ class Tape:
                     into.setdefault(name, {})[key] = some.reshape(at.shape)
             return nodes, lines, edges
 
-        return StateCotangents(tell)
+        return StateCotangents(tell, self.graph.identity, self.begin)
 
-    def _find_state(self, clock: int) -> Iterator[tuple[Ints, tuple[str, str, Any]]]:
-        """Words of the cotangents of what is there at ``clock``, and what it is."""
-        owners = {a.name: self.graph.nodes[index] for index, a in self.back.adjoints.items()}
+    def _find_state(
+        self, clock: int, *, every: bool = False
+    ) -> Iterator[tuple[Ints, tuple[str, str, Any]]]:
+        """Words of the cotangents of what is there at ``clock``, and what it is; of ``every`` adjoint, or of
+        one of each node."""
+        owners = {
+            adjoint.name: self.graph.nodes[index]
+            for index, some in self.back.adjoints.items()
+            for adjoint in (some if every else some[:1])
+        }
         counts = Counts.at_pace(self.graph, self.pace, clock)
         for (adjoint, name), row in self._states.states.items():
             if adjoint in owners and not name.startswith(GRADIENT):
@@ -342,10 +365,11 @@ class Tape:
         memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
         sums: dict[str, Array] = {}
         for node, slot, param, entry in self._slots:
-            total = sums.setdefault(param.name, np.zeros(param.value.shape))
-            adjoint = self.back.adjoints.get(node)
-            if adjoint is None:
+            value = self.bound.params.get(param.name, param.value)
+            total = sums.setdefault(param.name, np.zeros(value.shape))
+            if node not in self.back.adjoints:
                 continue
+            adjoint = self.back.adjoints[node][0]
             if row := self._states.states.get((adjoint.name, GRADIENT + slot)):
                 _add(total, memory[row.first], entry)
             starts = self.back.starts.get(node, {}).get(slot, ())
@@ -383,7 +407,7 @@ def _native(steps: Steps, block: int) -> list[int]:
 
 
 def _is_same(mine: Array | None, theirs: Array) -> bool:
-    return mine is not None and mine.tobytes() == theirs.tobytes()
+    return mine is not None and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
 
 
 def _add(total: Array, lanes: Array, entry: Any) -> None:
@@ -393,7 +417,8 @@ def _add(total: Array, lanes: Array, entry: Any) -> None:
         total += lanes.sum(axes, keepdims=True) if total.ndim == 2 else lanes.sum()
     elif isinstance(entry, int):
         if total.ndim == 2:
-            total[:, entry : entry + 1] += lanes if len(total) > 1 else lanes.sum(0, keepdims=True)
+            at = entry if total.shape[1] > 1 else 0
+            total[:, at : at + 1] += lanes if len(total) > 1 else lanes.sum(0, keepdims=True)
         else:
             total += lanes.sum()
     else:

@@ -94,7 +94,8 @@ class Backward:
     inputs, outputs
         Adjoint of each input and output of the graph, by name.
     adjoints
-        The node that has the cotangents of a node's states and params, by node.
+        By node those that have the cotangents of its states, each the whole of them; the first one has
+        those of its params too.
     arrivals
         Where the cotangent of an edge's tokens lies, by its consumer and number there: the adjoint, its
         outlet.
@@ -108,7 +109,7 @@ class Backward:
     adjoint: Ints
     inputs: dict[str, Node]
     outputs: dict[str, Node]
-    adjoints: dict[int, Node]
+    adjoints: dict[int, list[Node]]
     arrivals: dict[tuple[int, int], tuple[Node, int]]
     starts: dict[int, dict[str, list[str]]]
 
@@ -164,6 +165,9 @@ class _Turning:
         self.signatures: dict[tuple[Any, ...], int] = {}
 
     def run(self) -> Backward:
+        for node in self.graph.nodes:
+            if self.graph.dynamic[node.index] or node.type.router:
+                raise refuse(node, "its rate depends on data")
         nodes = [node for node in self.graph.nodes if node.index in self.heard]
         for node in nodes:
             self._check(node)
@@ -211,8 +215,6 @@ class _Turning:
         return key, self.traces[key]
 
     def _check(self, node: Node) -> None:
-        if self.graph.dynamic[node.index] or node.type.router:
-            raise refuse(node, "its rate depends on data")
         if node.type.archetype == NATIVE:
             raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
         first = int(self.graph.first[node.index])
@@ -522,7 +524,7 @@ class _Turning:
         )
         made = {id(adding): nodes[adding.index] for adding in self.order}
         border: dict[str, dict[str, Node]] = {"input": {}, "output": {}}
-        adjoints: dict[int, Node] = {}
+        adjoints: dict[int, list[Node]] = {}
         for index, mine in self.own.items():
             node = self.graph.nodes[index]
             if not mine or id(mine[0]) not in made:
@@ -530,7 +532,7 @@ class _Turning:
             if node.type.border:
                 border[node.type.border][node.name] = made[id(mine[0])]
             elif not isinstance(mine[0].kind, Untake | Gathered):
-                adjoints[index] = made[id(mine[0])]
+                adjoints[index] = [made[id(one)] for one in mine if id(one) in made]
         arrivals = {key: (made[id(g.by)], g.outlet) for key, g in self.arrivals.items()}
         twins = _needed(nodes[:count], nodes[count:])
         adjoint = np.arange(count, len(nodes))

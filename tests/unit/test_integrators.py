@@ -512,7 +512,7 @@ def test_no_value_of_any_stream_raises_or_stays(seed: int) -> None:
     y = played(nodes.SlewLimiter(), input=x, slew=limits["slew"])
     assert (y[:, -1] == 0).all()
     y = played(nodes.Follower(), target=x, slew=limits["slew"], acceleration=limits["acceleration"])
-    assert (y[:, -1] == 0).all()
+    assert (abs(y[:, -1]) <= 2.0**-50).all()  # it may have come to rest in the dead band
     x = np.where(np.arange(1200) < 100, x, 1.0) * RATE
     y = played(nodes.Integrator(), input=x, **without(limits, "integral"))
     assert ((y >= -2) & (y <= 1)).all()
