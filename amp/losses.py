@@ -59,7 +59,7 @@ class Loss:
     def __add__(self, other: Loss) -> Loss:
         return Loss(self.terms + other.terms) if isinstance(other, Loss) else NotImplemented
 
-    def __mul__(self, factor: float) -> Loss:
+    def __mul__(self, factor: Any) -> Loss:
         if not isinstance(factor, Real) or not math.isfinite(factor):
             raise BadValue("a loss is multiplied by a finite number", got=repr(factor))
         return Loss(tuple(replace(term, weight=factor * term.weight) for term in self.terms))

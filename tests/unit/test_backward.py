@@ -49,6 +49,21 @@ class Halved(nodes.Overlap):  # type: ignore[misc, valid-type]
         return 0.5 * b.tree_sum(pieces)
 
 
+class Pair(NodeType):
+    """Sees all channels of two streams, and remembers. For tests."""
+
+    inlets = (Inlet("a"), Inlet("b"))
+    channels = "all"
+
+    def out_channels(self, widths: dict[str, int]) -> int:
+        return 1
+
+    def forward(self, b: Trace, x: Any, y: Any) -> Any:
+        total = b.state("total")
+        b.next("total", 0.5 * total + x[0] + 2.0 * y[0])
+        return [total]
+
+
 class Turns(NodeType):
     """Takes two tokens, then none. For tests."""
 
@@ -349,3 +364,56 @@ def test_clones_record_on_their_own() -> None:
     other.run({"x": 3.0 * X}, record=True)
     other.backward({"out": X})
     assert_same_gradients(program.backward({"out": X}), want)
+
+
+def test_what_came_later_reaches_every_inlet_of_a_node() -> None:
+    g = amp.Graph()
+    g.output("out", g.add(Pair(), g.input("x"), g.input("y")))
+    program = amp.compile(g)
+    inputs = {name: RNG.normal(size=(1, 1, 8)) for name in "xy"}
+    cotangent = RNG.normal(size=(1, 1, 8))
+    program.run(inputs, record=True)
+    want = program.backward({"out": cotangent})
+    first, second = ({n: a[..., s] for n, a in inputs.items()} for s in (np.s_[:4], np.s_[4:]))
+    program.reset()
+    program.run(first)
+    program.run(second, record=True)
+    later = program.backward({"out": cotangent[..., 4:]}).state
+    program.reset()
+    program.run(first, record=True)
+    got = program.backward({"out": cotangent[..., :4]}, later=later)
+    for name in "xy":
+        np.testing.assert_allclose(got.inputs[name], want.inputs[name][..., :4], rtol=1e-14)
+
+
+def test_a_router_that_nobody_hears_is_refused_too() -> None:
+    g = amp.Graph()
+    x = g.input("x")
+    g.output("out", 2.0 * x)
+    g.probe(amp.edge(g.add(nodes.Trigger(), x, control=x), default=0.0), "seen")
+    with pytest.raises(NotDifferentiable, match="depends on data"):
+        amp.compile(g).run({"x": RNG.normal(size=(1, 1, 64))}, record=True)
+
+
+def test_the_cotangent_of_a_param_has_the_shape_of_its_present_value() -> None:
+    g = amp.Graph(batch=2)
+    g.output("out", amp.Param(np.array([[1.0, 2.0]]), name="gain") * g.input("x", channels=2))
+    program = amp.compile(g)
+    ones = np.ones((2, 2, 3))
+    program.run({"x": ones}, record=True)
+    program.set("gain", np.array([[1.0], [2.0]]))  # the same bytes
+    program.run({"x": ones}, record=True)
+    gradients = program.backward({"out": ones})
+    np.testing.assert_array_equal(gradients.inputs["x"][..., 0], [[1.0, 1.0], [2.0, 2.0]])
+    np.testing.assert_array_equal(gradients.params["gain"], [[6.0], [6.0]])
+
+
+@pytest.mark.parametrize("later", [{}, "state", None])
+def test_later_is_the_state_of_this_graph_at_this_clock(later: Any) -> None:
+    program, other = (amp.compile(gain_graph()) for _ in range(2))
+    for some in (program, other):
+        some.run({"x": X}, record=True)
+    if later is None:  # of its beginning, and not of its end
+        later = other.backward({"out": X}).state
+    with pytest.raises(BadInput, match="later is what backward gave"):
+        program.backward({"out": X}, later=later)

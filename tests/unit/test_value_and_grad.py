@@ -180,6 +180,31 @@ def test_what_is_no_loss_is_refused(loss: Any, error: type[Exception], words: st
         program.value_and_grad(loss(), {"x": X})
 
 
+def test_outputs_may_have_any_name() -> None:
+    for name in ("loss", "signal 1", "slope 0", "scale"):
+        g = amp.Graph()
+        g.output(name, 0.5 * g.input("x"))
+        loss = losses.mse(name, np.zeros((1, 1, 4)))
+        value, gradients = amp.compile(g).value_and_grad(loss, {"x": np.ones((1, 1, 4))})
+        assert value == 0.25
+        np.testing.assert_array_equal(gradients.inputs["x"], np.full((1, 1, 4), 0.125))
+
+
+def test_a_loss_is_added_to_losses_and_multiplied_by_numbers() -> None:
+    loss = losses.mean_square("out")
+    with pytest.raises(TypeError):
+        loss + 1.0  # type: ignore[operator]
+    with pytest.raises(BadValue, match="multiplied by a finite number"):
+        loss * "a"
+
+
+def test_a_wrong_output_is_found_before_anything_runs() -> None:
+    program = amp.compile(gain_graph())
+    with pytest.raises(BadInput):
+        program.value_and_grad(losses.mean_square("nope"), {"x": X})
+    assert program.clock == 0
+
+
 def test_a_program_cannot_go_back_over_inputs_that_it_does_not_own() -> None:
     program = amp.compile(gain_graph())
     program.value_and_grad(losses.mean_square("out"), {"x": X})
