@@ -62,7 +62,7 @@ class Loss:
     def __mul__(self, factor: Any) -> Loss:
         if not isinstance(factor, Real) or not math.isfinite(factor):
             raise BadValue("a loss is multiplied by a finite number", got=repr(factor))
-        return Loss(tuple(replace(term, weight=factor * term.weight) for term in self.terms))
+        return Loss(tuple(replace(term, weight=float(factor) * term.weight) for term in self.terms))
 
     __rmul__ = __mul__
 

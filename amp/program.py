@@ -131,14 +131,16 @@ class Program:
         memory_every
             Note what every ring holds every so many frames, in ``result.memory``.
         record
-            Keep what `backward` needs; see there.
+            Keep what `backward` needs, until the next recorded run; see there.
 
         Raises
         ------
         BadInput
             Unknown or missing inputs, wrong shapes, dtypes or lengths.
         ProgramBusy
-            If another thread is running this program.
+            If another thread is running this program; a recorded run in a crossfade.
+        NotDifferentiable
+            For a recorded run, naming the node that has no derivative.
         ArenaExhausted
             If a ring has to grow and `max_arena_bytes` forbids it; `resume` goes on.
         NonFinite
@@ -178,8 +180,6 @@ class Program:
             If no run was recorded.
         BadInput
             For unknown outputs or wrong shapes.
-        NotDifferentiable
-            Naming the node that has no derivative.
 
         Examples
         --------
