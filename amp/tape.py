@@ -245,9 +245,8 @@ class Tape:
             if name in self.back.inputs:
                 port = self._ports["output", self.back.inputs[name].index]
                 port.point(gradients[name], self.begin)
-        for node in self.graph.nodes:
-            if node.type.border == "input" and ("input", node.index) in self._ports:
-                self._ports["input", node.index].point(self._inputs[node.name], self.begin)
+            if twin := self._ports.get(("input", self.graph.numbers[name])):
+                twin.point(array, self.begin)
         self._functions.border(*self._kept(), self._last.ctypes.data, self.end, 1)
         twin, adjoint = (row.ctypes.data for row in self._steps)
         for where, store in reversed(self._pieces):

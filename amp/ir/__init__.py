@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot, Value, ancestors
 from amp.ir.ops import OPS
 from amp.ir.text import parse_kernel, print_kernel
 from amp.ir.verify import verify
@@ -16,6 +16,7 @@ __all__ = [
     "OutPort",
     "StateSlot",
     "Value",
+    "ancestors",
     "parse_kernel",
     "print_kernel",
     "verify",

@@ -397,6 +397,18 @@ class Builder:
         return self.const(-0.0) if total is None else total
 
 
+def ancestors(values: Iterable[Value]) -> list[Value]:
+    """``values`` and all that they are made of, operands first."""
+    found: dict[int, Value] = {}
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value.index not in found:
+            found[value.index] = value
+            pending += value.operands
+    return [found[index] for index in sorted(found)]
+
+
 def _wrap(value: int) -> int:
     """Two's complement of ``value`` in 64 bits."""
     value &= (1 << 64) - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amp.errors import NotDifferentiable
+from amp.ir.build import ancestors
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
@@ -167,14 +168,8 @@ def _line(c: Cotangents, v: Value, pool: Value) -> None:
 
 def _from_bits(c: Cotangents, v: Value, _: Value) -> None:
     """Bits that are made of nothing but whole numbers (noise) have no slope; those of a number would."""
-    pending, seen = [v], set[int]()
-    while pending:
-        value = pending.pop()
-        if value.index not in seen:
-            seen.add(value.index)
-            pending += value.operands
-            if value.op == "bits":
-                raise NotDifferentiable("the bits of a number have no derivative", got=repr(v))
+    if any(value.op == "bits" for value in ancestors([v])):
+        raise NotDifferentiable("the bits of a number have no derivative", got=repr(v))
 
 
 def _nothing(_: Cotangents, __: Value, ___: Value) -> None:

@@ -501,12 +501,11 @@ class _Turning:
         self.order.reverse()  # equal nodes stand in the order of those that they are of
         for index, adding in enumerate(self.order, count):
             adding.index = index
-        names = {node.name for node in self.graph.nodes}
         nodes = [
             *self.twins,
             *(self._node(adding, f"{adding.like.name}* {adding.index}") for adding in self.order),
         ]
-        assert len({node.name for node in nodes} | names) == len(nodes)
+        assert len({node.name for node in nodes}) == len(nodes)
         joint = Frozen(
             self.graph.sample_rate, self.graph.batch, nodes, [], {}, self.graph.fingerprint
         )

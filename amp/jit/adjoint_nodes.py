@@ -11,9 +11,12 @@ import types
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from amp.contract import Inlet, NodeType, Param, Take, Trace
 from amp.errors import NotDifferentiable
 from amp.frozen import Edge
+from amp.ir import ancestors
 from amp.ir.vjp import Cotangents, transpose
 from amp.jit.trace import arguments, by_token, call_forward, constant_list, one_or_all
 
@@ -310,18 +313,9 @@ def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
         for edge in range(len(given))
         if any(v.op != "const" or v.attribute for planes in given[edge] for v in planes)
     ]
-    pending = [*wanted, *b.nexts.values(), *(v for v in b.values if v.op == "drain")]
-    seen: set[int] = set()
-    ports: set[int] = set()
-    while pending:
-        value = pending.pop()
-        if value.index in seen:
-            continue
-        seen.add(value.index)
-        pending += value.operands
-        if value.op == "inlet":
-            at: Any = value.attribute
-            ports.add(at[0])
+    roots = [*wanted, *b.nexts.values(), *(v for v in b.values if v.op == "drain")]
+    at: list[Any] = [value.attribute for value in ancestors(roots) if value.op == "inlet"]
+    ports = {port for port, _ in at}
     kept = traced.unknown()
     plain = len(seeds) == 1 and [len(planes) for planes in seeds[0]] == [1]
     return Plan(
@@ -518,8 +512,6 @@ def instance(kind: type[NodeType], node: NodeType) -> NodeType:
 
 def wanted_params(node: Node) -> dict[str, tuple[Param, Any]]:
     """Slots that hold a `Param`'s value: which, and what entry of it."""
-    import numpy as np
-
     found: dict[str, tuple[Param, Any]] = {}
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         if not isinstance(source, Param):

@@ -146,7 +146,11 @@ def check_tables(sizes: Any, tables: Sequence[np.dtype[Any]]) -> None:
 def check_sizes(sizes: Any, expected: list[int]) -> None:
     """The same for rows of so many bytes."""
     sizes.argtypes, sizes.restype = [ctypes.c_int64], ctypes.c_int64
-    built = [int(sizes(i)) for i in range(len(expected))]
+    require_sizes([int(sizes(i)) for i in range(len(expected))], expected)
+
+
+def require_sizes(built: list[int], expected: list[int]) -> None:
+    """Raise unless the library was ``built`` with rows of as many bytes as are ``expected``."""
     if built != expected:
         raise ArchetypeUnavailable(
             "the runtime was built from this package's sources",
@@ -177,13 +181,7 @@ def load_heat(size: int) -> HeatFunctions:
     library = load_library()
     built = library.amp_heat_size
     built.argtypes, built.restype = [], ctypes.c_int64
-    if built() != size:
-        raise ArchetypeUnavailable(
-            "the runtime was built from this package's sources",
-            expected=f"a table of {size} bytes",
-            got=f"{built()}",
-            fix="install amp again",
-        )
+    require_sizes([int(built())], [size])
     found = [getattr(library, f"amp_heat_{name}") for name in ("advance", "peek", "energy")]
     for function in found:
         function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]

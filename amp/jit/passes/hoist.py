@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from amp.ir import Builder, Kernel, OutPort
+from amp.ir import Builder, Kernel, OutPort, ancestors
 
 if TYPE_CHECKING:
     from amp.ir import Value
@@ -75,7 +75,7 @@ def hoist_invariants(kernel: Kernel) -> tuple[Kernel | None, Kernel]:
 
 def _preparing(border: list[Value], types: dict[str, Type]) -> Kernel:
     builder, new = Builder(), dict[int, "Value"]()
-    for value in _ancestors(border):
+    for value in ancestors(border):
         operands = [new[operand.index] for operand in value.operands]
         new[value.index] = builder.emit(value.op, *operands, attribute=value.attribute)
     return Kernel(
@@ -123,17 +123,6 @@ def _needed(kernel: Kernel, cut: dict[int, str]) -> list[Value]:
             if value.index not in cut:
                 pending += value.operands
     return [value for value in kernel.values if value.index in marked]
-
-
-def _ancestors(values: list[Value]) -> list[Value]:
-    marked: dict[int, Value] = {}
-    pending = list(values)
-    while pending:
-        value = pending.pop()
-        if value.index not in marked:
-            marked[value.index] = value
-            pending += value.operands
-    return [marked[index] for index in sorted(marked)]
 
 
 def _rank(name: str) -> int:
