@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt \
-	$(wildcard amp/archetypes_cpp/*.cpp amp/archetypes_cpp/*.hpp)
+	$(wildcard amp/archetypes_cpp/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test install lint types imports docs pytest bench frameworks sanitize fuzz format clean

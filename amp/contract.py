@@ -250,8 +250,8 @@ class NodeType:
     is_sum
         ``forward`` adds up its variadic inlet and does nothing else.
     archetype
-        Name of a prebuilt kernel that computes the same bits, planes of frames in and out; ``native``
-        is a function of the user's, and there is no ``forward`` then.
+        Name of a prebuilt kernel that computes the same bits on whole blocks, of which `sizes` says how
+        large they are; or all there is, without a ``forward``. ``native`` is a function of the user's.
     router
         Name of the native process that moves its tokens, for the node types whose rates depend on
         data; they have no ``forward``.
@@ -405,9 +405,9 @@ class NodeType:
                 expected=f"as many counts as a divisor of {phases}",
                 got=", ".join(f"{port}: {counts}" for port, counts in cycles.items()),
             )
-        if phases > 1 and (self.spread > 1 or self.is_sum):
+        if phases > 1 and (self.spread > 1 or self.is_sum or self.archetype):
             raise BadNode(
-                f"{kind.__name__} is spread over lanes or a sum, and has one rate a port",
+                f"{kind.__name__} is spread over lanes, a sum or prebuilt, and has one rate a port",
                 got=", ".join(f"{port}: {counts}" for port, counts in cycles.items()),
             )
 
@@ -426,6 +426,16 @@ class NodeType:
     def out_channels(self, widths: dict[str, int]) -> int:
         """Channels of the outlets, given the channels of each connected inlet."""
         return max(widths.values(), default=1)
+
+    def sizes(self, widths: dict[str, int]) -> tuple[int, ...]:
+        """What its archetype is told, in the order of the manifest's row; ``widths`` are the channels of
+        each inlet that a call sees."""
+        return ()
+
+    @classmethod
+    def has_forward(cls) -> bool:
+        """It can be traced into IR."""
+        return cls.forward is not NodeType.forward
 
     def forward(self, b: Trace, /, *inlets: Any) -> Any:
         """Next value of each outlet (a tuple if there are several), in IR operations."""

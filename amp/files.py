@@ -632,6 +632,21 @@ def _padded(lanes: int, width: int) -> int:
     return -(-lanes // width) * width
 
 
+def _widths(node: Node, nodes: list[Node]) -> dict[str, int]:
+    """Channels of each inlet that is connected."""
+
+    def width(source: Any) -> int:
+        if isinstance(source, tuple):
+            return max(map(width, source), default=1)
+        if isinstance(source, Edge):
+            return nodes[source.source].channels
+        shape = np.shape(source.value if isinstance(source, Param) else source)
+        return shape[1] if len(shape) == 2 else 1
+
+    given = zip(type(node.type).inlets, node.sources, strict=True)
+    return {inlet.name: width(source) for inlet, source in given if source is not None}
+
+
 def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
     """Numbers that a lane of ``node`` keeps from frame to frame: states and delay lines."""
     kind = node.type
@@ -639,6 +654,8 @@ def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
         return 0
     data = [getattr(kind, name) for name in type(kind).params]
     numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
+    if not kind.has_forward():  # an archetype, which keeps a few times what its sizes say
+        return numbers + 4 * sum(kind.sizes(_widths(node, nodes)))
     if numbers > MAX_TRACED:
         return numbers
     trace = Trace(sample_rate)

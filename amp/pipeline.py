@@ -120,9 +120,7 @@ def compile(
         raise BadValue(f"heat is a whole number of tokens from 0 to {MAX_HEAT}", got=repr(heat))
     if on_nonfinite not in MODES:
         raise BadValue(f"on_nonfinite is one of {MODES}", got=repr(on_nonfinite))
-    choose = choose_archetypes(archetypes)
-    if on_nonfinite != "propagate":
-        choose = choose_archetypes("ir")
+    choose = choose_archetypes(archetypes, guarded=on_nonfinite != "propagate")
     options = Options(threads, timing, heat, choose, on_nonfinite, max_arena_bytes, watch)
 
     def make(graph: Graph, ipls: IPLS | None) -> Instance:
@@ -301,8 +299,9 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool)
 
 
-def choose_archetypes(mode: str) -> Callable[[NodeType], str]:
-    """Which prebuilt kernel a node is computed by, if any."""
+def choose_archetypes(mode: str, *, guarded: bool = False) -> Callable[[NodeType], str]:
+    """Which prebuilt kernel a node is computed by, if any; of a ``guarded`` program only those that have no
+    twin in IR."""
     from amp.jit.archetypes import load
 
     if mode not in {"auto", "eigen", "ir"}:
@@ -310,15 +309,23 @@ def choose_archetypes(mode: str) -> Callable[[NodeType], str]:
 
     def choose(node: NodeType) -> str:
         name = type(node).archetype
-        if name == NATIVE:  # there is no other way to compute it
+        if not name or name == NATIVE:  # which there is no other way to compute
             return name
+        has_twin = node.has_forward()
+        if mode == "ir" and not has_twin:
+            raise ArchetypeUnavailable(
+                f"{type(node).__name__} is computed by a prebuilt kernel alone",
+                got="archetypes='ir'",
+                where=repr(node),
+                fix="archetypes='auto', which takes them where there is need",
+            )
         size = sum(math.prod(np.shape(getattr(node, param))) for param in type(node).params)
-        if not name or mode == "ir" or (mode == "auto" and size <= SHORT):
+        if has_twin and (guarded or mode == "ir" or (mode == "auto" and size <= SHORT)):
             return ""
         try:
             load(name)
         except ArchetypeUnavailable:
-            if mode == "eigen":
+            if mode == "eigen" or not has_twin:
                 raise
             return ""
         return name

@@ -780,7 +780,10 @@ class Program:
         calls = self._instance.bound.lowered.calls
         distinct = len({id(bound.native) for bound in self._instance.bound.calls})
         lines = [f"{kind}: {len(calls)} kernel(s), {distinct} distinct"]
-        lines += [f"  {call}: {call.lanes} lane(s) of width {call.width}" for call in calls[:64]]
+        lines += [
+            f"  {call}: {call.lanes} lane(s) of width {call.width}{call.prebuilt}"
+            for call in calls[:64]
+        ]
         if len(calls) > 64:
             lines.append(f"  ... and {len(calls) - 64} more")
         lines += [f"  {note}" for note in self._instance.notes[:64]]

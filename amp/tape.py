@@ -386,7 +386,7 @@ class Tape:
             ring = self.bound.rings[number]
             out.append((ring.at, ring.bytes))
         for call in self._adjoint.calls:
-            size = 8 * call.call.tiles * call.call.width * len(call.call.code.kernel.states)
+            size = 8 * call.call.tiles * call.call.width * call.state_words
             out.append((call.state_at, size))
             for at, stride in zip(call.line_at, call.line_strides, strict=True):
                 out.append((at, call.call.tiles * stride))

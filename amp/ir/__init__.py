@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot, Value, ancestors
+from amp.ir.build import (
+    BlockCall,
+    Builder,
+    InPort,
+    Kernel,
+    OutPort,
+    StateSlot,
+    Value,
+    ancestors,
+)
 from amp.ir.ops import OPS
 from amp.ir.text import parse_kernel, print_kernel
 from amp.ir.verify import verify
 
 __all__ = [
     "OPS",
+    "BlockCall",
     "Builder",
-    "Foreign",
     "InPort",
     "Kernel",
     "OutPort",

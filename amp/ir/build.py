@@ -143,32 +143,52 @@ class OutPort:
 
 @dataclass(frozen=True, slots=True)
 class StateSlot:
-    """One number per lane that lives from frame to frame."""
+    """One number per lane that lives from frame to frame; of a kernel that is a block call, ``count`` numbers
+    side by side."""
 
     name: str
     type: Type
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """The call of a function from outside of amp, one lane at a time.
+class BlockCall:
+    """The call of a C function on a block of firings, one lane at a time.
 
-    Its address is the first of the kernel's params, since code is kept from one process to the next and
-    addresses are not. Each inlet is the planes of an in port, ``("in", port, planes)``, or that many
-    params that do not change within a block, ``("param", first, planes)``. Each outlet is the out ports
-    that get it, none perhaps.
+    It is the function ``entry`` of the kernel's archetype, of the form that
+    ``amp/archetypes_cpp/archetype.hpp`` says, or that of a `Native`. A `Native`'s address is the first of the
+    kernel's params, since code is kept from one process to the next and addresses are not.
+
+    Attributes
+    ----------
+    sizes
+        What an archetype is told about its node.
+    inlets
+        For each the planes of an in port, ``("in", port, planes)``; that many params that do not change
+        within a block, ``("param", first, planes)``; or nothing, ``("none", 0, 0)``.
+    outlets
+        For each the tokens of a firing, and the out ports that get them, none perhaps.
+    planes
+        Of each outlet.
+    tables
+        Params of the node that all its lanes share: names, and how many numbers each is.
+    sample_rate
+        At which a `Native` fires.
     """
 
-    sample_rate: float
+    entry: str
+    sizes: tuple[int, ...]
     inlets: tuple[tuple[str, int, int], ...]
-    outlets: tuple[tuple[int, ...], ...]
+    outlets: tuple[tuple[int, tuple[int, ...]], ...]
     planes: int
+    tables: tuple[tuple[str, int], ...] = ()
+    sample_rate: float = 0.0
 
     @property
     def held(self) -> int:
-        """Planes that no port has: of constant inlets, and of outlets that no one reads."""
+        """Numbers a firing that no port has room for: of constant inlets, and of outlets that no one reads."""
         constant = sum(planes for kind, _, planes in self.inlets if kind == "param")
-        return constant + self.planes * self.outlets.count(())
+        return constant + sum(self.planes * rate for rate, ports in self.outlets if not ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +196,9 @@ class Kernel:
     """The work of one cohort for one frame of one lane.
 
     ``values`` is in SSA order; ``nexts[i]`` is the next value of ``states[i]``;
-    ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has
-    no values: that prebuilt function turns the planes of its in port into those of its out port. If it is
-    ``foreign``, it is a function of the user's, which moves its states itself.
+    ``stores[port][plane]`` is what outlet port ``port`` receives. A kernel with an ``archetype`` has no
+    values: its ``block`` says which function is called, which moves its states itself; without one it is a
+    router of the scheduler.
     A ``skewed`` kernel is a chain: lane m works on frame t - m at step t and reads lane m - 1.
     A kernel ``across`` time remembers nothing: its frames are computed side by side. A ``backward`` one
     computes the last frame of a call first.
@@ -198,7 +218,7 @@ class Kernel:
     skewed: bool = False
     across: bool = False
     backward: bool = False
-    foreign: Foreign | None = None
+    block: BlockCall | None = None
     powers: tuple[tuple[Value, ...], ...] = ()
     every: int = 1
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from amp.errors import BadIR
-from amp.ir.build import Builder, Foreign, InPort, Kernel, OutPort, StateSlot
+from amp.ir.build import BlockCall, Builder, InPort, Kernel, OutPort, StateSlot
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ def print_kernel(kernel: Kernel) -> str:
         for i, port in enumerate(kernel.outlets)
     ]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
-    lines += [f"state {slot.name} {slot.type}" for slot in kernel.states]
+    lines += [
+        f"state {slot.name} {slot.type}{f' {slot.count}' * (slot.count > 1)}"
+        for slot in kernel.states
+    ]
     lines += [f"line {name}" for name in kernel.lines]
-    lines += [] if kernel.foreign is None else _foreign_lines(kernel.foreign)
+    lines += [] if kernel.block is None else _block_lines(kernel.block)
     lines += [f"%{v.index} = {_right_hand(v)}" for v in kernel.values]
-    pairs = zip(kernel.states, kernel.nexts, strict=kernel.foreign is None)
+    pairs = zip(kernel.states, kernel.nexts, strict=kernel.block is None)
     lines += [f"next {slot.name} %{value.index}" for slot, value in pairs]
     lines += [
         f"store {port}.{plane} %{value.index}"
@@ -65,10 +68,14 @@ def _port_words(port: InPort | OutPort) -> str:
     return f"{port.mode} {port.planes}{rate}"
 
 
-def _foreign_lines(foreign: Foreign) -> list[str]:
-    lines = [f"foreign {foreign.sample_rate!r} planes {foreign.planes}"]
-    lines += [f"argument {kind} {first} {planes}" for kind, first, planes in foreign.inlets]
-    return [*lines, *[" ".join(["result", *map(str, ports)]) for ports in foreign.outlets]]
+def _block_lines(block: BlockCall) -> list[str]:
+    """The call of a block; numbers of a node's own are not in its text, but how many they are."""
+    lines = [f"call {block.entry} planes {block.planes}"]
+    lines += [f"rate {block.sample_rate!r}"] if block.sample_rate else []
+    lines += [" ".join(["sizes", *map(str, block.sizes)])] if block.sizes else []
+    lines += [f"table {name} {count}" for name, count in block.tables]
+    lines += [f"argument {kind} {first} {planes}" for kind, first, planes in block.inlets]
+    return [*lines, *[" ".join(["result", *map(str, (r, *p))]) for r, p in block.outlets]]
 
 
 def _right_hand(value: Value) -> str:
@@ -136,7 +143,7 @@ class _Reader:
         self.nexts: list[Value] = []
         self.stores: dict[int, list[Value]] = {}
         self.archetype, self.skewed, self.across, self.backward = "", False, False, False
-        self.foreign: Foreign | None = None
+        self.block: BlockCall | None = None
         self.powers: list[tuple[Value, ...]] = []
         self.every = 1
 
@@ -157,27 +164,35 @@ class _Reader:
                 self.every = int(count)
             case ["param", name, kind]:
                 self.params.append((name, cast("Type", kind)))
-            case ["state", name, kind]:
-                self.states.append(StateSlot(name, cast("Type", kind)))
+            case ["state", name, kind, *count]:
+                self.states.append(StateSlot(name, cast("Type", kind), *map(int, count)))
             case ["line", name]:
                 self.lines.append(name)
             case _:
-                return self._declare_foreign(words)
+                return self._declare_call(words)
         return True
 
-    def _declare_foreign(self, words: list[str]) -> bool:
-        """Read a line about a function from outside."""
+    def _declare_call(self, words: list[str]) -> bool:
+        """Read a line about the call of a block."""
+        block = self.block
         match words:
-            case ["foreign", rate, "planes", planes]:
-                self.foreign = Foreign(float(rate), (), (), int(planes))
-            case ["argument", kind, first, planes] if self.foreign:
+            case ["call", entry, "planes", planes]:
+                block = BlockCall(entry, (), (), (), int(planes))
+            case ["rate", rate] if block:
+                block = replace(block, sample_rate=float(rate))
+            case ["sizes", *sizes] if block:
+                block = replace(block, sizes=tuple(map(int, sizes)))
+            case ["table", name, count] if block:
+                block = replace(block, tables=(*block.tables, (name, int(count))))
+            case ["argument", kind, first, planes] if block:
                 inlet = (kind, int(first), int(planes))
-                self.foreign = replace(self.foreign, inlets=(*self.foreign.inlets, inlet))
-            case ["result", *ports] if self.foreign:
-                outlet = tuple(map(int, ports))
-                self.foreign = replace(self.foreign, outlets=(*self.foreign.outlets, outlet))
+                block = replace(block, inlets=(*block.inlets, inlet))
+            case ["result", rate, *ports] if block:
+                outlet = int(rate), tuple(map(int, ports))
+                block = replace(block, outlets=(*block.outlets, outlet))
             case _:
                 return False
+        self.block = block
         return True
 
     def define(self, words: list[str]) -> bool:
@@ -214,7 +229,7 @@ class _Reader:
             self.skewed,
             self.across,
             self.backward,
-            self.foreign,
+            self.block,
             tuple(self.powers),
             self.every,
         )

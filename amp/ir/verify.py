@@ -10,7 +10,7 @@ from amp.ir.ops import OPS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amp.ir.build import Foreign, InPort, Kernel, OutPort, Value
+    from amp.ir.build import BlockCall, InPort, Kernel, OutPort, Value
 
 _ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
 _MODES_IN = {"aligned", "uniform", "table"}
@@ -27,18 +27,20 @@ def verify(kernel: Kernel) -> Kernel:
     """
     _verify_values(kernel)
     _verify_modes(kernel)
-    if kernel.foreign is None:
+    if kernel.block is None:
         _verify_ports(kernel)
     else:
-        _verify_foreign(kernel, kernel.foreign)
+        _verify_block(kernel, kernel.block)
     known = {id(v) for v in kernel.values}
     for root in kernel.roots:
         if id(root) not in known:
             raise BadIR("an effect uses a value of the kernel", got=repr(root))
     types = [slot.type for slot in kernel.states]
-    for slot, value in zip(kernel.states, kernel.nexts, strict=kernel.foreign is None):
+    for slot, value in zip(kernel.states, kernel.nexts, strict=kernel.block is None):
         if value.type != slot.type:
             raise BadIR(f"next of state {slot.name} is {slot.type}", got=repr(value))
+    if any(slot.count != 1 for slot in kernel.states if kernel.block is None):
+        raise BadIR("a state is one number, but of the call of a block")
     if any(kind not in {"f64", "i64", "turn"} for kind in types):
         raise BadIR("a state is f64, i64 or turn", got=str(types))
     if kernel.every < 1 or any(v.type != "f64" for some in kernel.powers for v in some):
@@ -94,10 +96,6 @@ def _verify_modes(kernel: Kernel) -> None:
 
 def _verify_ports(kernel: Kernel) -> None:
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
-    if kernel.archetype:
-        if kernel.values or len(kernel.inlets) != 1 or {port.mode for port in ports} != {"table"}:
-            raise BadIR("an archetype has one table in, tables out and no values")
-        return
     if kernel.skewed and (
         [port.mode in {"uniform", "table"} for port in kernel.inlets] != [True]
         or any(port.mode == "sum" or port.planes != 1 for port in kernel.outlets)
@@ -122,21 +120,25 @@ def _verify_ports(kernel: Kernel) -> None:
             raise BadIR("a token is f64", got=repr(planes))
 
 
-def _verify_foreign(kernel: Kernel, foreign: Foreign) -> None:
-    address = [kind for _, kind in kernel.params[:1]]
-    if kernel.values or kernel.nexts or kernel.lines or address != ["i64"]:
-        raise BadIR("a function from outside has an address, and no values, nexts or lines")
+def _verify_block(kernel: Kernel, block: BlockCall) -> None:
+    if kernel.values or kernel.nexts or kernel.lines or not kernel.archetype:
+        raise BadIR("the call of a block is of an archetype, and has no values, nexts or lines")
+    if kernel.archetype == "native" and [kind for _, kind in kernel.params[:1]] != ["i64"]:
+        raise BadIR("a function of the user's has its address as first param")
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
-    if any((port.mode, port.rate) != ("table", 1) for port in ports):
-        raise BadIR("a function from outside reads and writes tables, a token a firing")
-    ends = {"in": [port.planes for port in kernel.inlets], "param": [1] * len(kernel.params)}
-    for kind, first, planes in foreign.inlets:
+    if any(port.mode != "table" for port in ports):
+        raise BadIR("the call of a block reads and writes tables")
+    ends = {"in": [p.planes for p in kernel.inlets], "param": [1] * len(kernel.params), "none": []}
+    for kind, first, planes in block.inlets:
         if kind not in ends or first < 0 or sum(ends[kind][first : first + planes]) < planes:
             raise BadIR("an argument is an in port or params", got=f"{kind} {first} {planes}")
-    written = [port for outlet in foreign.outlets for port in outlet]
-    even = all(port.planes == foreign.planes for port in kernel.outlets)
-    if not even or sorted(written) != list(range(len(kernel.outlets))):
-        raise BadIR("each out port is one outlet's, and all have as many planes", got=str(written))
+    written = [port for _, some in block.outlets for port in some]
+    if sorted(written) != list(range(len(kernel.outlets))) or any(
+        (kernel.outlets[port].planes, kernel.outlets[port].rate) != (block.planes, rate)
+        for rate, some in block.outlets
+        for port in some
+    ):
+        raise BadIR("each out port is one outlet's, and as wide and fast as that", got=str(written))
 
 
 def _line(value: Value) -> str:

@@ -217,6 +217,8 @@ class _Turning:
     def _check(self, node: Node) -> None:
         if node.type.archetype == NATIVE:
             raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
+        if not (node.type.border or node.type.router or node.type.has_forward()):
+            raise refuse(node, "it is a prebuilt kernel without a twin in IR")
         first = int(self.graph.first[node.index])
         if any(first + at in self.graph.cycles for at in range(len(node.edges))):
             raise refuse(node, "what it reads comes at another rate from firing to firing")

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amp.contract import NATIVE
 from amp.errors import ArenaExhausted
 from amp.jit import words as w
+from amp.jit.archetypes import load
 from amp.jit.arena import ALIGN, Arena, BoundRing
 from amp.jit.flushed import call_flushed
 from amp.jit.lowered import SILENCE
 from amp.jit.passes.hoist import PREPARED
-from amp.jit.slots import slot_values
+from amp.jit.slots import slot_values, table_values
 from amp.jit.words import Words, scratch_areas
 from amp.thermal import CELLS
 
@@ -41,7 +43,9 @@ class BoundCall:
         kernel = call.code.kernel
         self.layout = Words.of(kernel)
         tiles, width = call.tiles, call.width
-        self.state_at = arena.reserve(8 * tiles * width * len(kernel.states))
+        starts = np.cumsum([0, *(slot.count for slot in kernel.states)]).tolist()
+        self.state_starts, self.state_words = starts[:-1], starts[-1]
+        self.state_at = arena.reserve(8 * tiles * width * self.state_words)
         self.frames = call.pace.most(frames)
         self.line_frames = [1 << int(length).bit_length() for length in call.code.line_lengths]
         self.line_strides = [8 * width * n + ALIGN for n in self.line_frames]
@@ -57,6 +61,10 @@ class BoundCall:
         if call.code.prepare is not None:
             self.prepare_words_at = arena.reserve(8 * Words.of(call.code.prepare).total)
             self.prepare_param_at = arena.reserve(8 * padded * len(call.code.prepare.params))
+        self.node_words = self.nodes_at = 0
+        if kernel.block is not None:
+            self.node_words = -(-sum(count for _, count in kernel.block.tables) // 8) * 8
+            self.nodes_at = arena.reserve(8 * self.node_words * call.groups[0].slots)
         entry = 8 * w.ENTRY_WORDS
         self.in_tables = [
             arena.reserve(entry * padded * port.planes) if port.mode == "table" else -1
@@ -77,6 +85,9 @@ class BoundCall:
             for i, port in enumerate(kernel.outlets)
         ]
         self.scratch_bytes = 8 * scratch_areas(kernel) * self.frames * call.width
+        if kernel.block is not None and kernel.archetype != NATIVE:
+            own = load(kernel.archetype).scratch(kernel.block.sizes, self.frames)
+            self.scratch_bytes += 8 * own + ALIGN
 
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
@@ -100,9 +111,8 @@ class BoundCall:
         return self.arena.view(self.words_at, (self.layout.total,), np.int64)
 
     def states(self) -> NDArray[np.float64]:
-        """Array (tiles, states, width)."""
-        call = self.call
-        shape = (call.tiles, len(call.code.kernel.states), call.width)
+        """Array (tiles, numbers of a lane, width)."""
+        shape = (self.call.tiles, self.state_words, self.call.width)
         return self.arena.view(self.state_at, shape)
 
     def line(self, number: int) -> NDArray[np.float64]:
@@ -253,6 +263,8 @@ class Bound:
         """Write every parameter of a call into its lanes, and prepare its coefficients."""
         code = bound.call.code
         self._fill_slots(bound, bound.param_at, code.kernel)
+        if bound.node_words:
+            self._fill_tables(bound)
         if bound.preparing is not None and code.prepare is not None:
             self._fill_slots(bound, bound.prepare_param_at, code.prepare)
             words = self.arena.view(
@@ -267,6 +279,17 @@ class Bound:
             if not name.startswith(PREPARED):
                 values = slot_values(call, name, self.batch, self.params)
                 _fill_lanes(view[:, i], values, kind)
+
+    def _fill_tables(self, bound: BoundCall) -> None:
+        """Write the tables of each node of the call of a block, and have the rest made of them."""
+        kernel = bound.call.code.kernel
+        assert kernel.block is not None
+        *own, _ = kernel.block.tables
+        values = table_values(bound.call, [name for name, _ in own], self.params)
+        rows = self.arena.view(bound.nodes_at, (len(values), bound.node_words))
+        rows[:, : values.shape[1]] = values
+        for row in rows:
+            load(kernel.archetype).prepare(row.ctypes.data, kernel.block.sizes)
 
     def _fill_prepare(self, bound: BoundCall, prepare: Kernel) -> None:
         """Have the preparing kernel's only port write to where the main kernel reads."""
@@ -288,9 +311,10 @@ class Bound:
         for bound in self.calls:
             kernel = bound.call.code.kernel
             states = bound.states()
-            for i, (slot, initial) in enumerate(
-                zip(kernel.states, bound.call.code.inits, strict=True)
-            ):
+            slots = zip(bound.state_starts, kernel.states, bound.call.code.inits, strict=True)
+            for i, slot, initial in slots:
+                if slot.count > 1:  # zeros, as all was cleared
+                    continue
                 if isinstance(initial, str):
                     scope = slot.name.rsplit(".", 1)[0]
                     name = f"{scope}.{initial}"
@@ -316,41 +340,14 @@ class Bound:
         # where some firings are at no known clock, a run stops at each border of a cell
         pace = (1, 0, 0) if self.lowered.dynamic.any() else call.pace
         words[w.POWER_PACE : w.POWER_PACE + 3] = pace
+        if kernel.block is not None:
+            own = words[bound.layout.call :]
+            own[w.TABLES], own[w.TABLE_STRIDE] = self.address(bound.nodes_at), 8 * bound.node_words
+            own[w.SHARE] = call.lanes // call.groups[0].slots
         for i, binding in enumerate(call.ins):
-            port = words[bound.layout.inlet(i) :]
-            if binding.mode == "table":
-                port[w.TABLE] = self.address(bound.in_tables[i])
-                if not binding.border:
-                    self._fill_table(bound, bound.in_tables[i], binding)
-            else:
-                self._fill_in_port(port, binding)
+            self._fill_in_port(bound, i, binding)
         for i, out in enumerate(call.outs):
-            port = words[bound.layout.outlet(i) :]
-            planes = kernel.outlets[i].planes
-            if out.border:
-                port[w.TABLE] = self.address(bound.out_tables[i])
-                continue
-            ring = self.rings[out.ring]
-            if out.mode == "table":
-                port[w.TABLE] = self.address(bound.out_tables[i])
-                table = bound.table(bound.out_tables[i], planes)
-                self._point_at_ring(table, ring, call.lanes, call.groups[0].spread)
-                continue
-            if out.mode == "ring":
-                port[w.BASE] = self.address(ring.at)
-                port[w.MASK] = ring.mask
-                port[w.PLANE_STRIDE] = ring.plane_stride
-                port[w.TILE_STRIDE] = ring.tile_stride
-            else:
-                lanes = bound.sum_lanes(i)
-                rows = (bound.frames, w.SUM_ORDER * lanes * planes)
-                self.arena.view(bound.sum_at[i], rows, np.float64).fill(-0.0)  # see `Sums`
-                port[w.SUM_BUFFER] = self.address(bound.sum_at[i])
-                port[w.SUM_LANES] = lanes
-                port[w.SUM_TABLE] = self.address(bound.out_tables[i])
-                shape = (planes, lanes, w.ENTRY_WORDS)
-                table = self.arena.view(bound.out_tables[i], shape, np.int64)
-                self._point_at_ring(table, ring, lanes)
+            self._fill_out_port(bound, i, out)
         self._fill_starts(bound)
         if call.code.prepare is not None:
             self._fill_prepare(bound, call.code.prepare)
@@ -384,7 +381,16 @@ class Bound:
         table[..., w.ENTRY_MASK] = ring.mask
         table[..., w.ENTRY_STRIDE] = ring.slot_stride
 
-    def _fill_in_port(self, port: NDArray[np.int64], binding: InBinding) -> None:
+    def _fill_in_port(self, bound: BoundCall, i: int, binding: InBinding) -> None:
+        port = bound.words[bound.layout.inlet(i) :]
+        if binding.mode == "table":
+            at, kernel = bound.in_tables[i], bound.call.code.kernel
+            port[w.TABLE] = self.address(at)
+            if not binding.border:
+                self._fill_table(bound, at, binding)
+                if kernel.block is not None:
+                    port[w.APART] = _apart(bound.table(at, kernel.inlets[i].planes))
+            return
         ring = self.rings[binding.ring[0, 0]]
         places = ring.offsets(binding.plane[:, 0], binding.lane[:, 0])
         port[w.MASK] = ring.mask
@@ -395,6 +401,35 @@ class Bound:
             port[w.TILE_STRIDE] = ring.tile_stride
         else:
             port[w.SLOT_STRIDE] = ring.slot_stride
+
+    def _fill_out_port(self, bound: BoundCall, i: int, out: OutBinding) -> None:
+        call, port = bound.call, bound.words[bound.layout.outlet(i) :]
+        planes = call.code.kernel.outlets[i].planes
+        if out.border:
+            port[w.TABLE] = self.address(bound.out_tables[i])
+            return
+        ring = self.rings[out.ring]
+        if out.mode == "table":
+            port[w.TABLE] = self.address(bound.out_tables[i])
+            table = bound.table(bound.out_tables[i], planes)
+            self._point_at_ring(table, ring, call.lanes, call.groups[0].spread)
+            if call.code.kernel.block is not None:
+                port[w.APART] = _apart(table)
+        elif out.mode == "ring":
+            port[w.BASE] = self.address(ring.at)
+            port[w.MASK] = ring.mask
+            port[w.PLANE_STRIDE] = ring.plane_stride
+            port[w.TILE_STRIDE] = ring.tile_stride
+        else:
+            lanes = bound.sum_lanes(i)
+            rows = (bound.frames, w.SUM_ORDER * lanes * planes)
+            self.arena.view(bound.sum_at[i], rows, np.float64).fill(-0.0)  # see `Sums`
+            port[w.SUM_BUFFER] = self.address(bound.sum_at[i])
+            port[w.SUM_LANES] = lanes
+            port[w.SUM_TABLE] = self.address(bound.out_tables[i])
+            shape = (planes, lanes, w.ENTRY_WORDS)
+            table = self.arena.view(bound.out_tables[i], shape, np.int64)
+            self._point_at_ring(table, ring, lanes)
 
     def _fill_table(self, bound: BoundCall, at: int, binding: InBinding) -> None:
         table = bound.table(at, len(binding.ring))
@@ -477,6 +512,18 @@ class BorderPort:
         self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * tokens * array.itemsize
         self._entries[..., w.ENTRY_TOKENS] = self.first(clock)
         self._entries[..., w.ENTRY_STRIDE] = array.itemsize
+
+
+def _apart(table: NDArray[np.int64]) -> int:
+    """Bytes from plane to plane if, in every lane, all are evenly apart and else like the first, and tokens
+    lie side by side; or 0."""
+    base, rest = table[..., w.ENTRY_BASE], table[..., w.ENTRY_BASE + 1 :]
+    if (rest != rest[:1]).any() or (table[0, :, w.ENTRY_STRIDE] != 8).any():
+        return 0
+    if len(base) == 1:
+        return 8
+    apart = int(base[1, 0] - base[0, 0])
+    return apart if apart > 0 and (np.diff(base, axis=0) == apart).all() else 0
 
 
 def _fill_lanes(view: NDArray[np.float64], values: NDArray[Any], kind: str) -> None:

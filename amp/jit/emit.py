@@ -15,8 +15,7 @@ from llvmlite import ir
 
 from amp.jit import words as w
 from amp.jit.emit_across import emit_across
-from amp.jit.emit_archetype import emit_archetype
-from amp.jit.emit_foreign import emit_foreign
+from amp.jit.emit_block import emit_block
 from amp.jit.emit_ports import Ports
 from amp.jit.emit_power import Powers, emit_cells, first_measured, known_after
 from amp.jit.emit_skew import emit_skewed
@@ -89,10 +88,8 @@ class _Emitter:
             loop(b, fn.tiles, "tile", lambda t: emit_skewed(fn.at_tile(t), b))
         elif self.kernel.across:
             loop(b, fn.tiles, "tile", lambda t: emit_across(fn.at_tile(t), b))
-        elif self.kernel.foreign is not None:
-            emit_foreign(fn, b, self.kernel.foreign)
-        elif self.kernel.archetype:
-            emit_archetype(fn, b)
+        elif self.kernel.block is not None:
+            emit_block(fn, b, self.kernel.block)
         elif self._in_pairs():
             two = integer(2)
             pairs, rest = b.sdiv(fn.tiles, two), b.srem(fn.tiles, two)

@@ -33,7 +33,7 @@ class Ports:
     def __init__(self, function: KernelFunction) -> None:
         self._function, self._kernel = function, function.kernel
         # few lanes are read where they lie: moving them first costs more than their addresses
-        self._moves = function.width > DIRECT or bool(function.kernel.archetype)
+        self._moves = function.width > DIRECT
         self.areas: dict[tuple[str, int], list[ir.Value]] = {}
 
     def begin_tile(self, b: ir.IRBuilder) -> None:
@@ -100,7 +100,7 @@ class Ports:
         ports += [kernel.outlets[i] for i in outlets]
         even = all(port.rate == port.step == 1 for port in ports)
         few = sum(port.planes for port in ports) <= MOST
-        return even and few and self._function.width >= 4 and not kernel.archetype
+        return even and few and self._function.width >= 4
 
     def reader(self, b: ir.IRBuilder, port: int) -> Reader:
         """How to load one plane of the current token: a vector, or one number if it is uniform."""
@@ -124,7 +124,7 @@ class Ports:
         tokens = word(b, fn.args, first + w.TOKENS)
         plane_stride = word(b, fn.args, first + w.PLANE_STRIDE)
         last = word(b, fn.args, first + w.TILE_STRIDE)
-        begin = self._begin(b, first, inlet.step)
+        begin = token_numbers(fn, b, first, inlet.step)
         if mode == "aligned":
             base = offset(b, base, b.mul(fn.tile, last))
         starts = [
@@ -145,7 +145,7 @@ class Ports:
         """How to load one plane from where each lane lies."""
         fn, inlet = self._function, self._kernel.inlets[port]
         table = word(b, fn.args, fn.words.inlet(port) + w.TABLE, PTR)
-        begin = self._begin(b, fn.words.inlet(port), inlet.step)
+        begin = token_numbers(fn, b, fn.words.inlet(port), inlet.step)
         entries = []
         for plane in range(inlet.planes):
             tile = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
@@ -189,7 +189,7 @@ class Ports:
         plane_stride = word(b, fn.args, first + w.PLANE_STRIDE)
         tile_stride = word(b, fn.args, first + w.TILE_STRIDE)
         base = offset(b, base, b.mul(fn.tile, tile_stride))
-        begin = self._begin(b, first, outlet.step)
+        begin = token_numbers(fn, b, first, outlet.step)
         starts = [offset(b, base, b.mul(plane_stride, integer(p))) for p in range(outlet.planes)]
         mask = word(b, fn.args, first + w.MASK)
 
@@ -234,7 +234,7 @@ class Ports:
         name = symbol("gather" if inward else "scatter", fn.width)
         move = function_named(fn.module, name, MOVE_TYPE)
         table = word(b, fn.args, first + w.TABLE, PTR)
-        begin = self._begin(b, first, port.step)
+        begin = token_numbers(fn, b, first, port.step)
         vectors = b.mul(count, integer(port.rate))
         step = integer(port.step // port.rate)
         for plane, area in enumerate(self.areas[side, number]):
@@ -251,25 +251,25 @@ class Ports:
 
             loop(b, count, "firing", each)
 
-    def _begin(
-        self, b: ir.IRBuilder, first: int, step: int
-    ) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
-        """The number from which a firing of this call, by its index, reads or writes the port whose
-        words begin at ``first``."""
-        fn = self._function
-        if step:
-            return lambda f, i: f.mul(f.add(fn.fired, i), integer(step))
-        cycle = word(b, fn.args, first + w.CYCLE)
-        whole = b.sdiv(fn.fired, cycle)
-        base = b.mul(whole, word(b, fn.args, first + w.TOTAL))
-        phase = b.sub(fn.fired, b.mul(whole, cycle))
-        table = word(b, fn.args, first + w.STARTS, PTR)
-        starts = offset(b, table, b.mul(phase, integer(8)))
 
-        def begin(f: ir.IRBuilder, i: ir.Value) -> ir.Value:
-            return f.add(base, f.load(offset(f, starts, f.mul(i, integer(8))), typ=I64))
+def token_numbers(
+    fn: KernelFunction, b: ir.IRBuilder, first: int, step: int
+) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
+    """The number from which a firing of this call, by its index, reads or writes the port whose words begin
+    at ``first``."""
+    if step:
+        return lambda f, i: f.mul(f.add(fn.fired, i), integer(step))
+    cycle = word(b, fn.args, first + w.CYCLE)
+    whole = b.sdiv(fn.fired, cycle)
+    base = b.mul(whole, word(b, fn.args, first + w.TOTAL))
+    phase = b.sub(fn.fired, b.mul(whole, cycle))
+    table = word(b, fn.args, first + w.STARTS, PTR)
+    starts = offset(b, table, b.mul(phase, integer(8)))
 
-        return begin
+    def begin(f: ir.IRBuilder, i: ir.Value) -> ir.Value:
+        return f.add(base, f.load(offset(f, starts, f.mul(i, integer(8))), typ=I64))
+
+    return begin
 
 
 def _token(f: ir.IRBuilder, firing: ir.Value, rate: int, token: int) -> ir.Value:

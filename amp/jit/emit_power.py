@@ -17,9 +17,10 @@ from amp.jit.llvm import F64, KERNEL_TYPE, PTR, integer, larger, loop, offset, p
 from amp.thermal import CELL, CELLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from amp.ir import Kernel
+    from amp.jit.emit_block import Planes
     from amp.jit.emit_values import Values
     from amp.jit.kernel_function import KernelFunction
 
@@ -92,22 +93,32 @@ def port_sums(fn: KernelFunction, b: ir.IRBuilder, port: int, lanes: ir.Value) -
     return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, integer(planes))), integer(8)))
 
 
-def measure_areas(
-    fn: KernelFunction, b: ir.IRBuilder, port: int, areas: Sequence[ir.Value]
+def measure_planes(
+    fn: KernelFunction, b: ir.IRBuilder, port: int, lane: ir.Value, planes: Planes
 ) -> None:
-    """Add up the squares of what one lane has written, plane by plane and frame by frame, if the port is
+    """Add up the squares of what one lane has written, plane by plane and token by token, if the port is
     measured."""
-    if not fn.kernel.outlets[port].measured:
+    outlet = fn.kernel.outlets[port]
+    if not outlet.measured:
         return
     sums = port_sums(fn, b, port, fn.tiles)
 
-    def each(i: ir.Value) -> None:
-        for plane, area in enumerate(areas):
-            at = b.add(b.mul(fn.tiles, integer(plane)), fn.tile)
-            x = b.load(offset(b, area, b.mul(i, integer(8))), typ=F64)
-            add_square(fn, b, x, offset(b, sums, b.mul(at, integer(8))))
+    def each_plane(plane: ir.Value) -> None:
+        row = offset(b, planes.base, b.mul(b.mul(plane, planes.stride), integer(8)))
+        at = offset(b, sums, b.mul(b.add(b.mul(fn.tiles, plane), lane), integer(8)))
 
-    each_measured(b, fn.fired, fn.frames, fn.kernel.every, each)
+        def each(i: ir.Value) -> None:
+            first = b.mul(i, integer(outlet.rate))
+
+            def token(t: ir.Value) -> None:
+                x = b.load(offset(b, row, b.mul(b.add(first, t), integer(8))), typ=F64)
+                add_square(fn, b, x, at)
+
+            loop(b, integer(outlet.rate), "token", token)
+
+        each_measured(b, fn.fired, fn.frames, fn.kernel.every, each)
+
+    loop(b, integer(outlet.planes), "plane", each_plane)
 
 
 def known_after(kernel: Kernel) -> dict[int, list[int]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from amp.contract import NATIVE
 from amp.ir import print_kernel
 from amp.jit.archetypes import load
 from amp.jit.emit import emit_kernel
-from amp.jit.emit_archetype import archetype_symbol
+from amp.jit.emit_block import archetype_symbol
 from amp.jit.emit_border import emit_move, moves, symbol
+from amp.jit.emit_planes import emit_planes, planes_symbol
 from amp.jit.engine import native, registers
 
 if TYPE_CHECKING:
-    from amp.ir import Kernel
+    from amp.ir import BlockCall, Kernel
     from amp.jit.engine import Native
     from amp.jit.lowered import Call
 
@@ -52,9 +54,10 @@ def machine_code(
     lone
         Each term of a sum is one lane.
     """
-    imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
-    if kernel.archetype and kernel.foreign is None:
-        imports[archetype_symbol(kernel.archetype)] = load(kernel.archetype).forward_address
+    if kernel.block is None:
+        imports = {symbol(name, width): _move(name, width).address for name in moves(kernel)}
+    else:
+        imports = _called(kernel.archetype, kernel.block)
     sums = any(port.mode == "sum" for port in kernel.outlets)
     ragged, lone = ragged and sums, lone and sums  # only they can tell
     tiles = {"ragged": ragged, "single": single, "lone": lone}
@@ -69,3 +72,16 @@ def machine_code(
 @functools.cache
 def _move(name: str, width: int) -> Native:
     return native(name, f"width {width}", lambda: emit_move(name, width))
+
+
+def _called(archetype: str, block: BlockCall) -> dict[str, int]:
+    """What the call of a block calls by name."""
+    found = {planes_symbol(name): _move_planes(name).address for name in ("gather", "scatter")}
+    if archetype != NATIVE:
+        found[archetype_symbol(archetype, block.entry)] = load(archetype).address[block.entry]
+    return found
+
+
+@functools.cache
+def _move_planes(name: str) -> Native:
+    return native(name, "planes", lambda: emit_planes(name))

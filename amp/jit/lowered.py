@@ -105,6 +105,14 @@ class Call:
         """Number of passes over the lanes."""
         return -(-self.lanes // self.width)
 
+    @property
+    def prebuilt(self) -> str:
+        """Words about which of its implementations is taken, if it has several or is not IR."""
+        group = self.groups[0]
+        if group.archetype:
+            return f", archetype {group.archetype}"
+        return ", in IR" if any(group.first.type.archetype for group in self.groups) else ""
+
     def nodes(self) -> Iterator[Node]:
         """Every node that it computes."""
         for group in self.groups:

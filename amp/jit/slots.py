@@ -54,6 +54,16 @@ def slot_values(
     return np.concatenate([s[:, picked].ravel() for s in spread])
 
 
+def table_values(
+    call: Call, names: list[str], params: dict[str, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Tables of the params ``names`` that the lanes of a node share: (nodes, numbers)."""
+    kinds = [node.type for node in call.groups[0].members]
+    own = [name.split(".", 2)[2] for name in names]
+    rows = [[np.ravel(_value(getattr(kind, name), params)) for name in own] for kind in kinds]
+    return np.array([np.concatenate([np.zeros(0), *row]) for row in rows])
+
+
 def _value(source: Any, params: dict[str, NDArray[np.float64]]) -> Any:
     if isinstance(source, Param):
         return params.get(source.name, source.value)

@@ -42,7 +42,8 @@ class Content(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Row:
     """Words of the arena: the value that was written at ``k`` lies ``(k & mask) step`` words after
-    ``first``, an array (batch, channel). A state has one value, and is what ``kind`` says."""
+    ``first``, an array (batch, channel). A state has one value, and is what ``kind`` says; what an archetype
+    remembers is an array (batch, channel, number)."""
 
     first: Ints
     step: int = 0
@@ -100,9 +101,13 @@ def find_states(bound: Calls) -> Places:
                 continue
             for node, name, lanes, channel in _members(bound, call, slot.name):
                 tile, place = np.divmod(lanes, width)
-                at = call.state_at // 8 + (tile * len(kernel.states) + i) * width + place
-                row = places.states.setdefault((node.name, name), _row(bound, node, slot.type))
-                row.first[:, channel] = at
+                first = call.state_at // 8 + call.state_starts[i] * width + place
+                at = first + tile * call.state_words * width
+                kind, count = slot.type, slot.count
+                row = places.states.setdefault(
+                    (node.name, name), _row(bound, node, kind, count=count)
+                )
+                row.first[:, channel] = at if count == 1 else at[..., None] + np.arange(count)
         for i, line in enumerate(kernel.lines):
             for node, name, lanes, channel in _members(bound, call, line):
                 tile, place = np.divmod(lanes, width)
@@ -119,7 +124,10 @@ def find_guards(bound: Bound) -> tuple[Ints, Ints]:
     its reads is meant or -1."""
     words, about = [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
     for call in bound.calls:
-        width, states = call.call.width, call.call.code.kernel.states
+        width, states = (
+            call.call.width,
+            call.call.code.kernel.states,
+        )  # one number each, being traced
         for i, slot in enumerate(states):
             if (read := noted(slot.name)) is not None:
                 for node, _, lanes, _ in _members(bound, call, slot.name):
@@ -129,9 +137,12 @@ def find_guards(bound: Bound) -> tuple[Ints, Ints]:
     return np.concatenate(words), np.concatenate(about)
 
 
-def _row(bound: Calls, node: Node, kind: str, step: int = 0, mask: int = 0) -> Row:
+def _row(
+    bound: Calls, node: Node, kind: str, step: int = 0, mask: int = 0, *, count: int = 1
+) -> Row:
     channels = 1 if node.type.channels == "all" else node.channels
-    return Row(np.zeros((bound.batch, channels), np.int64), step, mask, kind)
+    shape = (bound.batch, channels, count) if count > 1 else (bound.batch, channels)
+    return Row(np.zeros(shape, np.int64), step, mask, kind)
 
 
 def _find_edges(bound: Calls, graph: Frozen, places: Places) -> None:

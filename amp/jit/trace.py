@@ -11,7 +11,8 @@ import numpy as np
 from amp.contract import NATIVE, NodeType, Param, Trace
 from amp.errors import AmpError, BadNode, raised_at
 from amp.graph import Edge
-from amp.ir import Foreign, InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir import BlockCall, InPort, Kernel, OutPort, StateSlot, Value
+from amp.jit.archetypes import load
 from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
 
@@ -89,10 +90,10 @@ def trace_kernel(
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
-        if group.archetype == NATIVE:
-            return _native_code(b, number, part, ins, every)
+        if group.archetype:
+            return _block_code(b, number, part, ins, every)
         if group.prebuilt:
-            return _prebuilt_code(b, number, part, ins, every)
+            return _router_code(number, part, ins, every)
         if isinstance(b, Guarded):
             for read in part.sums:
                 streams[read] = [b.guard_sum(number, read, group.first.type, streams[read][0])]
@@ -128,19 +129,17 @@ def trace_kernel(
     return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()), power_at)
 
 
-def _prebuilt_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
-    """A kernel that hands whole blocks to a prebuilt function, its params being one array; or what a
-    router of the scheduler reads and writes."""
-    group = part.group
-    b.enter(f"{number}.0", group.first.type)
-    for name in type(group.first.type).params:
-        b.param(name)
-    inlets = tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins)
-    slots = tuple((slot, value.type) for slot, value in b.slots.items())
+def _router_code(number: int, part: Part, ins: list[InBinding], every: int) -> Code:
+    """What a router of the scheduler reads and writes."""
     outlets, power_at = _measured_tables(number, part)
-    kernel = Kernel((), inlets, outlets, slots, (), (), (), (), group.prebuilt)
+    kernel = Kernel((), _tables(ins), outlets, (), (), (), (), (), part.group.prebuilt)
     kernel = replace(kernel, every=every if power_at else 1)
     return Code(kernel, (), (), power_at)
+
+
+def _tables(ins: list[InBinding]) -> tuple[InPort, ...]:
+    """In ports of a kernel that works on whole blocks."""
+    return tuple(InPort("table", len(one.ring), one.rate, one.step) for one in ins)
 
 
 def _measured_tables(
@@ -155,19 +154,76 @@ def _measured_tables(
         if outlet in ports
     }
     measured = {at[0] for _, at in power_at.values()}
-    outlets = [
-        OutPort("table", group.planes, measured=port in measured) for port in range(len(ports))
-    ]
+    outlets = []
+    for port, (outlet, out) in enumerate(part.outs):
+        rate = _rate_out(group.first, outlet)
+        step = 0 if out.cycle else rate
+        outlets.append(OutPort("table", group.planes, rate, step, port in measured))
     return tuple(outlets), power_at
 
 
-def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
-    """A kernel that calls a function of the user's; ins and constants are what it is given."""
+def _block_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
+    """A kernel that hands whole blocks to a function: an archetype's or the user's."""
     group = part.group
-    node = group.first
-    kind = vars(node.type)
-    b.enter(f"{number}.0", node.type)
-    b.slot("address", integer=True)
+    node, kind, scope = group.first, group.first.type, f"{number}.0"
+    b.enter(scope, kind)
+    is_native = group.archetype == NATIVE
+    if is_native:
+        b.slot("address", integer=True)
+    given = _block_inlets(b, node, part, ins)
+    results = tuple(
+        (
+            _rate_out(node, which),
+            tuple(port for port, (outlet, _) in enumerate(part.outs) if outlet == which),
+        )
+        for which in range(len(type(kind).outlets))
+    )
+    outlets, power_at = _measured_tables(number, part)
+    flat = tuple(one for some in given for one in some)
+    block = BlockCall("forward", (), flat, results, group.planes, sample_rate=b.sample_rate)
+    states, inits = [], []
+    if is_native:
+        named: tuple[tuple[str, float], ...] = vars(kind)["state"]
+        states = [StateSlot(f"{scope}.{name}", "f64") for name, _ in named]
+        inits = [initial for _, initial in named]
+    else:
+        kernel, sizes = load(group.archetype), _sizes(node, given)
+        tables = [(f"{scope}.{name}", np.size(_value(kind, name))) for name in type(kind).params]
+        block = replace(
+            block,
+            sizes=sizes,
+            tables=(*tables, (PREPARED, kernel.count("prepared", sizes))),
+            sample_rate=0.0,
+        )
+        if count := kernel.count("state", sizes):
+            states, inits = [StateSlot(f"{scope}.{STATE}", "f64", count)], [0.0]
+    code = Kernel(
+        (),
+        _tables(ins),
+        outlets,
+        tuple((slot, value.type) for slot, value in b.slots.items()),
+        tuple(states),
+        (),
+        (),
+        (),
+        group.archetype,
+        block=block,
+        every=every if power_at else 1,
+    )
+    return Code(code, tuple(inits), (), power_at)
+
+
+STATE = "state"
+"""Name of what an archetype remembers."""
+PREPARED = "prepared"
+"""Name of the numbers behind an archetype's params that are made of them."""
+
+
+def _block_inlets(
+    b: Trace, node: Node, part: Part, ins: list[InBinding]
+) -> list[list[tuple[str, int, int]]]:
+    """What a function is given for each inlet of ``node``: an in port, params, or nothing; of a variadic
+    one, for each stream."""
 
     def constant(b: Trace, name: str, source: Any) -> tuple[str, int, int]:
         first = len(b.slots)
@@ -177,25 +233,27 @@ def _native_code(b: Trace, number: int, part: Part, ins: list[InBinding], every:
 
     ports = [("in", port, len(ins[port].ring)) for _, port, _ in part.sources]
     given = arguments(b, node, ports, lambda port: port, constant)
-    results = tuple(
-        tuple(port for port, (outlet, _) in enumerate(part.outs) if outlet == which)
-        for which in range(len(type(node.type).outlets))
-    )
-    outlets, power_at = _measured_tables(number, part)
-    kernel = Kernel(
-        (),
-        tuple(InPort("table", len(binding.ring), step=binding.step) for binding in ins),
-        outlets,
-        tuple((slot, value.type) for slot, value in b.slots.items()),
-        tuple(StateSlot(f"{number}.0.{name}", "f64") for name, _ in kind["state"]),
-        (),
-        (),
-        (),
-        NATIVE,
-        foreign=Foreign(b.sample_rate, tuple(given), results, group.planes),
-        every=every if power_at else 1,
-    )
-    return Code(kernel, tuple(initial for _, initial in kind["state"]), (), power_at)
+    return [[("none", 0, 0)] if g is None else g if isinstance(g, list) else [g] for g in given]
+
+
+def _sizes(node: Node, given: list[list[tuple[str, int, int]]]) -> tuple[int, ...]:
+    """What the node type says of the channels that a lane has of each inlet."""
+    widths = {
+        inlet.name: max(planes for _, _, planes in some)
+        for inlet, some in zip(type(node.type).inlets, given, strict=True)
+        if some and some[0][0] != "none"
+    }
+    sizes = node.type.sizes(widths)
+    if not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise BadNode(
+            f"{node.kind}.sizes are whole numbers from 0", got=repr(sizes), where=str(node)
+        )
+    return sizes
+
+
+def _value(kind: NodeType, name: str) -> Any:
+    value = getattr(kind, name)
+    return value.value if isinstance(value, Param) else value
 
 
 def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) -> Trace:

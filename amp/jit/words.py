@@ -33,6 +33,11 @@ ENTRY_WORDS = 4
 SUM_BUFFER, SUM_LANES, SUM_TABLE = range(3)
 # words of a delay line
 LINE_BASE, LINE_MASK, LINE_TILE_STRIDE = range(3)
+# words of the call of a block: where the tables of its nodes lie, how far they are apart, and how many lanes
+# share one
+TABLES, TABLE_STRIDE, SHARE = range(3)
+# of a table port of such a call: bytes from plane to plane, if they are evenly apart and read like the first
+APART = 1
 
 SUM_ORDER = 8
 """Accumulators of a sum, see `amp.ir.Builder.tree_sum`."""
@@ -45,11 +50,14 @@ class Words:
     inlets: int
     outlets: int
     lines: int
+    calls: bool = False
 
     @classmethod
     def of(cls, kernel: Kernel) -> Words:
         """Layout for ``kernel``."""
-        return cls(len(kernel.inlets), len(kernel.outlets), len(kernel.lines))
+        return cls(
+            len(kernel.inlets), len(kernel.outlets), len(kernel.lines), kernel.block is not None
+        )
 
     def inlet(self, port: int) -> int:
         """First word of in port ``port``."""
@@ -64,9 +72,14 @@ class Words:
         return self.outlet(self.outlets) + LINE_WORDS * number
 
     @property
+    def call(self) -> int:
+        """First word of the call of a block."""
+        return self.line(self.lines)
+
+    @property
     def total(self) -> int:
         """Number of words."""
-        return self.line(self.lines)
+        return self.call + 3 * self.calls
 
 
 def port_areas(kernel: Kernel) -> int:
@@ -76,5 +89,5 @@ def port_areas(kernel: Kernel) -> int:
 
 
 def scratch_areas(kernel: Kernel) -> int:
-    """The same, with those that a function from outside reads and writes besides."""
-    return port_areas(kernel) + (0 if kernel.foreign is None else kernel.foreign.held)
+    """The same, with those of the call of a block that no port has."""
+    return port_areas(kernel) + (0 if kernel.block is None else kernel.block.held)

@@ -72,6 +72,10 @@ class MatrixMix(NodeType):
             )
         return int(outputs)
 
+    def sizes(self, widths: dict[str, int]) -> tuple[int, ...]:
+        outputs, inputs = self.gains.shape
+        return inputs, outputs
+
     def forward(self, b: Trace, x: list[Value]) -> list[Value]:
         out = []
         for row in b.param("matrix"):

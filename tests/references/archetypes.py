@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Matrix = npt.NDArray[np.float64]
 
@@ -35,3 +39,10 @@ def matrix_mix_adjoint(w: Matrix, x: Matrix, dy: Matrix, dw: Matrix) -> tuple[Ma
     """(dw, dx): dw is added to from the last frame to the first, dx runs over o ascending."""
     dx = fused_product(np.zeros_like(x), w.T, dy)
     return fused_product(dw, dy[:, ::-1], x[:, ::-1].T), dx
+
+
+def matrix_mix(
+    sizes: Sequence[int], frames: int, given: Mapping[str, Matrix]
+) -> Mapping[str, Matrix]:
+    """The outlets of the archetype, bit for bit."""
+    return {"out": matrix_mix_forward(given["matrix"], given["input"])}

@@ -252,14 +252,14 @@ def test_the_text_of_its_ir_is_read_back_and_verified() -> None:
     u, _ = g.add(NATIVE["cross"](), g.input("x"), 0.5)
     g.output("u", u)
     program = amp.compile(g)
-    call = next(c for c in program._instance.bound.lowered.calls if c.code.kernel.foreign)
+    call = next(c for c in program._instance.bound.lowered.calls if c.code.kernel.block)
     text = print_kernel(call.code.kernel)
     assert print_kernel(verify(parse_kernel(text))) == text
     for line, wrong in (
         ("param 0.0.address i64", "param 0.0.address f64"),
         ("argument param 1 1", "argument param 2 1"),
         ("argument in 0 1", "argument in 1 1"),
-        ("result 0", "result 1"),
+        ("result 1 0", "result 1 1"),
         ("out 0 table 1", "out 0 ring 1"),
     ):
         broken = "\n".join(
