@@ -28,12 +28,12 @@ ROW = Row(
     name="leaky",
     source="leaky",
     about="A leaky sum.",
-    reference="leaky.reference",
+    reference="leaky.by_name",
     sizes=("c", "r"),
     params=(Table("decay", ("c",)),),
     inlets=(Port("input", "c", "r"), Port("gain", "1")),
     outlets=(Port("out", "c"), Port("twice", "c", "2")),
-    self_test=SelfTest((1, 1), 1, {}, {}),
+    self_test=SelfTest((3, 2), 1, {}, {}),
     prepares=True,
 )
 
@@ -82,6 +82,15 @@ class LeakyTwin(Leaky, register=False):
         return out, [list(token) for token in zip(*twice, strict=True)]
 
 
+def by_name(sizes: tuple[int, ...], frames: int, given: dict[str, Array]) -> dict[str, Array]:
+    """The outlets of the archetype."""
+    out, first, second = reference(given["input"][None], given["decay"], given["gain"][None])
+    return {
+        "out": out[0],
+        "twice": np.stack([first[0], second[0]], axis=-1).reshape(len(out[0]), -1),
+    }
+
+
 def reference(x: Array, decay: Array, gain: Array) -> tuple[Array, Array, Array]:
     """Of interleaved (batch, channel, token) ``x`` the first outlet, and both tokens of the second."""
     taken = gain * (x[..., ::2] + x[..., 1::2])
@@ -90,7 +99,8 @@ def reference(x: Array, decay: Array, gain: Array) -> tuple[Array, Array, Array]
 
 
 @functools.cache
-def _built() -> Archetype:
+def build_leaky() -> Archetype:
+    """The kernel, compiled; skips without a compiler."""
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler")
@@ -109,7 +119,7 @@ def _built() -> Archetype:
 @pytest.fixture
 def leaky(monkeypatch: pytest.MonkeyPatch) -> Archetype:
     """The kernel, and amp knows it."""
-    kernel, load = _built(), archetypes.load
+    kernel, load = build_leaky(), archetypes.load
 
     def known(name: str) -> Archetype:
         return kernel if name == "leaky" else load(name)

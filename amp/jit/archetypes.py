@@ -25,6 +25,8 @@ import numpy.typing as npt
 
 from amp.errors import ArchetypeUnavailable
 
+APART = 3
+"""Numbers between the planes of what `Archetype` calls a kernel with."""
 Array = npt.NDArray[np.float64]
 Arrays = Mapping[str, Array]
 
@@ -90,6 +92,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     self_test: SelfTest
     twin: str = ""
     prepares: bool = False
+    counts: int = 0
     tolerance: float = 0.0
 
     @property
@@ -152,7 +155,7 @@ class Archetype:
         """Outlets by name, (planes, tokens), of the params and inlets that are ``given``; an inlet that is
         not is null. ``state`` is moved on; it is a fresh one if not given."""
         row = self.row
-        made = {p.name: np.full(row.extent(p, sizes, frames), np.nan) for p in row.outlets}
+        made = {p.name: _room(row.extent(p, sizes, frames)) for p in row.outlets}
         self._call("forward", sizes, frames, given, [_ports(row.outlets, made)], [
             self.fresh(sizes) if state is None else state,
         ])  # fmt: skip
@@ -174,7 +177,7 @@ class Archetype:
         names = [table.name for table in row.params] + [port.name for port in row.inlets]
         names = [name for name in names if wanted is None or name in wanted]
         into = {
-            p.name: np.full(row.extent(p, sizes, frames), np.nan)
+            p.name: _room(row.extent(p, sizes, frames))
             for p in row.inlets
             if p.name in names and p.name in given
         }
@@ -237,6 +240,12 @@ class Archetype:
         arguments += [scratch.ctypes.data, frames]
         kinds = [*[ctypes.c_void_p] * (len(arguments) - 1), ctypes.c_int64]
         ctypes.CFUNCTYPE(None, *kinds)(self.address[kind])(*arguments)
+
+
+def _room(shape: tuple[int, int]) -> Array:
+    """Planes for a kernel to write, some numbers apart. They are not zero: one that adds where it should
+    write must show."""
+    return np.full((shape[0], shape[1] + APART), np.nan)[:, : shape[1]]
 
 
 def _integers(sizes: Sequence[int]) -> npt.NDArray[np.int64]:
