@@ -70,7 +70,8 @@ def backward(
 ) -> dict[str, Array]:
     """Cotangents, the last piece first; of the state before it all, as ``state``."""
     row, sizes = kernel.row, kernel.row.self_test.sizes
-    d_state, parts = later.copy(), []
+    d_state = later.copy()
+    parts: list[dict[str, Array]] = []
     sums = {f"d_{table.name}": np.zeros(row.shape(table, sizes)) for table in row.params}
     for (begin, end), state in zip(
         reversed(list(pairwise(cuts))), reversed(states[:-1]), strict=True
