@@ -1,0 +1,175 @@
+"""Steps and corners at any time between frames, as an analog low-pass filter passes them.
+
+A waveform u of straight pieces goes through the filter ``H(s) = sum_k c_k / (s - p_k)``, H(0) = 1, and the
+result is sampled; there is no table. Its output is a sum of exponentials, so one complex number q_k a
+pole is all that is remembered. From frame to frame, with the slope s of u (per frame) at its beginning,
+jumps J and changes of slope S that lie ``f`` frames before its end::
+
+    y = u + sum_k q_k
+    q_k <- e^p q_k + s (c / p^2) (e^p - 1) + sum_edges J (c / p) e^(p f) + S (c / p^2) (e^(p f) - 1)
+
+which is exact, whatever the edges and their number. The filter is Cauer's of order 11: within 0.05 dB up
+to 5/12 of the sample rate (20 kHz at 48 kHz), at least 93 dB down from 1/2 on. It has minimum phase, so
+its step is a minimum-phase band-limited step (minBLEP) that does not end. Low frequencies lag by
+2.5 frames.
+
+Source: minimum-phase steps, E. Brandt, "Hard sync without aliasing", ICMC 2001; sums of exponentials in
+place of a table, P. La Pastina, S. D'Angelo, L. Gabrielli, "Arbitrary-order IIR antiderivative
+antialiasing", DAFx 2021; the filter, W. Cauer, "Theorie der linearen Wechselstromschaltungen", 1941.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.polynomial.chebyshev import cheb2poly, chebval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from amp.contract import Trace
+    from amp.ir import Value
+
+POLES = (
+    -0.9507649055986019 + 0j,
+    -0.8348297033703519 + 1.0410046429650308j,
+    -0.5830559932039976 + 1.824030682691888j,
+    -0.3428841510321327 + 2.3003124503079944j,
+    -0.1700885995275688 + 2.549707985050633j,
+    -0.05052009784643273 + 2.6535368837808893j,
+)
+"""Per frame: poles p of the filter that are not below the real axis."""
+RESIDUES = (
+    1.7015609696406178 + 0j,
+    2 * (-1.319993946884643 - 0.6634091622358447j),
+    2 * (0.5382879281842906 + 0.8333488473855984j),
+    2 * (0.031640115872317943 - 0.5345802215866086j),
+    2 * (-0.1605413674737328 + 0.15808302949785324j),
+    2 * (0.0601198787634077 - 0.0032860770803167755j),
+)
+"""Residues c there; those of pairs are doubled, since of each only the real part is heard."""
+DEGREE = 8
+"""Of the polynomial that stands for ``e^(p f)``, which is within 1e-7 of it (-140 dB)."""
+
+
+def _exponential(x: complex) -> complex:
+    """``e^x`` by its series: plain arithmetic, the same bits on every machine."""
+    term, total = 1 + 0j, 1 + 0j
+    for n in range(1, 60):
+        term = term * x / n
+        total += term
+    return total
+
+
+def _series(pole: complex) -> list[complex]:
+    """Chebyshev coefficients of ``e^(p f)``, f in [0, 1]: ``e^(p/2) I_n(p/2)``, twice from n = 1 on
+    (Abramowitz & Stegun 9.6.34)."""
+    z = pole / 2
+    terms = [
+        sum((z / 2) ** (2 * m + n) / (math.factorial(m) * math.factorial(m + n)) for m in range(30))
+        for n in range(DEGREE + 1)
+    ]
+    return [_exponential(z) * term * (2 if n else 1) for n, term in enumerate(terms)]
+
+
+TURNS = tuple(_exponential(pole) for pole in POLES)
+"""What a frame makes of each mode."""
+CHEBYSHEV = np.array([_series(pole) for pole in POLES])
+STEP = np.array(RESIDUES) / np.array(POLES)
+CORNER = STEP / np.array(POLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A jump and a change of slope (per frame), ``since`` frames before the next frame; None is none."""
+
+    since: Value
+    jump: Value | None = None
+    corner: Value | None = None
+
+
+def smoothed(b: Trace, wave: Value, slope: Value | None, events: list[Event]) -> Value:
+    """``wave`` as the filter passes it, which has a ``slope`` now and ``events`` until the next frame."""
+    times = [b.fma(b.clip(event.since, 0.0, 1.0), 2.0, -1.0) for event in events]
+    heard, total = [], wave
+    for k, (turn, pole) in enumerate(zip(TURNS, POLES, strict=True)):
+        real = b.state(f"real{k}")
+        imaginary = b.state(f"imaginary{k}") if pole.imag else None
+        heard.append(real)
+        parts = [real * turn.real]
+        if imaginary is not None:
+            parts = [
+                b.fma(imaginary, -turn.imag, parts[0]),
+                b.fma(imaginary, turn.real, real * turn.imag),
+            ]
+        if slope is not None:
+            gained = _split(CORNER[k] * (turn - 1))
+            parts = [b.fma(slope, gained[i], part) for i, part in enumerate(parts)]
+        for event, time in zip(events, times, strict=True):
+            parts = _passed(b, k, event, time, parts)
+        b.next(f"real{k}", parts[0])
+        if imaginary is not None:
+            b.next(f"imaginary{k}", parts[1])
+    for real in reversed(heard):  # what dies away last is smallest
+        total = total + real
+    return total
+
+
+def _passed(b: Trace, k: int, event: Event, time: Value, parts: list[Value]) -> list[Value]:
+    """Mode k with an event added."""
+    series = CHEBYSHEV[k]
+    if event.corner is None:
+        assert event.jump is not None
+        gains = _polynomial(b, STEP[k] * series, time, len(parts))
+        return [b.fma(event.jump, gain, part) for gain, part in zip(gains, parts, strict=True)]
+    if event.jump is None:
+        series = CORNER[k] * series
+        series[0] -= CORNER[k]
+        gains = _polynomial(b, series, time, len(parts))
+        return [b.fma(event.corner, gain, part) for gain, part in zip(gains, parts, strict=True)]
+    jump, corner = _split(STEP[k]), _split(CORNER[k])
+    gains = _polynomial(b, series, time, len(parts))
+    by = [
+        b.fma(event.corner, corner[i], event.jump * jump[i]) for i in range(len(parts))
+    ]  # J c/p + S c/p^2
+    parts = [b.fma(event.corner, -corner[i], part) for i, part in enumerate(parts)]
+    if len(parts) == 1:
+        return [b.fma(by[0], gains[0], parts[0])]
+    return [
+        b.fma(by[0], gains[0], b.fma(-by[1], gains[1], parts[0])),
+        b.fma(by[0], gains[1], b.fma(by[1], gains[0], parts[1])),
+    ]
+
+
+def _polynomial(b: Trace, series: NDArray[np.complex128], x: Value, parts: int) -> list[Value]:
+    """Real part, and imaginary part if there are two, of a Chebyshev series at x in [-1, 1]."""
+    result = []
+    for numbers in (series.real, series.imag)[:parts]:
+        powers = cheb2poly(numbers).tolist()
+        total = b.const(powers[-1])
+        for coefficient in powers[-2::-1]:
+            total = b.fma(total, x, coefficient)
+        result.append(total)
+    return result
+
+
+def _split(z: complex) -> tuple[float, float]:
+    return float(z.real), float(z.imag)
+
+
+def reference_smoothed(
+    frames: Iterator[tuple[float, float, list[tuple[float, float, float]]]],
+) -> Iterator[float]:
+    """The same of one lane, from waves, slopes and events (since, jump, corner); for tests."""
+    modes, turns = np.zeros(len(POLES), complex), np.exp(POLES)
+    for wave, slope, events in frames:
+        yield wave + float(modes.real.sum())
+        modes = modes * turns + slope * CORNER * (turns - 1)
+        for since, jump, corner in events:
+            gain = chebval(2 * since - 1, CHEBYSHEV.T)
+            modes = modes + jump * STEP * gain + corner * CORNER * (gain - 1)
