@@ -478,7 +478,10 @@ def make_adjoint(
             one_or_all([planes if traced.whole else planes[0] for planes in result[i]])
             for i in outlets
         ]
-        return tuple(out) if len(out) > 1 else out[0] if out else b.const(0.0)
+        if not out:  # all that it reads are constants
+            none = b.const(0.0)
+            return [none] * traced.node.channels if traced.whole else none
+        return tuple(out) if len(out) > 1 else out[0]
 
     body = {"inlets": ports.inlets, "outlets": ports.leaving, "rate": rate, "forward": forward}
     return _subtype(type(traced.node.type), body | NEUTRAL)

@@ -1,4 +1,5 @@
-"""What the oscillators share: a phase in turns, and the residuals of band-limited steps and ramps.
+"""What the oscillators share: a phase in turns, a sine of it, and the residuals of band-limited steps and
+ramps.
 
 A step (or a ramp) of the ideal waveform is replaced by the integral (or double integral) of a
 B-spline of order 1 (``points=2``) or 3 (``points=4``). The residual, which is what that adds to the
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
 
 SLOWEST = 1e-12
 """Turns per frame; edges of a slower wave are as wide as at this speed, so 0 Hz divides nothing."""
+SINE = (
+    6.283185307179585,
+    -41.341702240398284,
+    81.60524927557977,
+    -76.70585968962867,
+    42.05868995395094,
+    -15.09450614073429,
+    3.817365633469135,
+    -0.6925067010720717,
+)
+"""``sin(2 pi u) = u P(u^2)`` for ``|u| <= 1/4``: interpolated at the roots of the Chebyshev
+polynomial T16, within 2.5e-16."""
 
 
 def check_phase(node: NodeType, name: str = "phase") -> None:
@@ -64,6 +77,15 @@ def running_phase(b: Trace, frequency: Value) -> tuple[Value, Value]:
 def frames_per_turn(b: Trace, frequency: Value) -> Value:
     """Distance of equal edges, from 2 frames up."""
     return b.sample_rate / b.max(abs(frequency), SLOWEST * b.sample_rate)
+
+
+def sine_near(b: Trace, u: Value) -> Value:
+    """``sin(2 pi u)`` for u in [-1/4, 1/4]."""
+    square = u * u
+    total = b.const(SINE[-1])
+    for coefficient in SINE[-2::-1]:
+        total = b.fma(total, square, coefficient)
+    return u * total
 
 
 def half_ahead(b: Trace, phase: Value) -> Value:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.nodes._oscillator import check_phase, running_phase
+from amp.nodes._oscillator import check_phase, running_phase, sine_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,19 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.ir import Value
-
-COEFFICIENTS = (
-    6.283185307179585,
-    -41.341702240398284,
-    81.60524927557977,
-    -76.70585968962867,
-    42.05868995395094,
-    -15.09450614073429,
-    3.817365633469135,
-    -0.6925067010720717,
-)
-"""``sin(2 pi u) = u P(u^2)`` for ``|u| <= 1/4``: interpolated at the roots of the Chebyshev
-polynomial T16, within 2.5e-16."""
 
 
 class Sine(NodeType):
@@ -73,12 +60,7 @@ class Sine(NodeType):
         if modulation is not None:
             p = p + modulation
             p = p - b.floor(p + 0.5)
-        u = b.max(b.min(p, 0.5 - p), -0.5 - p)
-        square = u * u
-        total = b.const(COEFFICIENTS[-1])
-        for coefficient in COEFFICIENTS[-2::-1]:
-            total = b.fma(total, square, coefficient)
-        return u * total
+        return sine_near(b, b.max(b.min(p, 0.5 - p), -0.5 - p))
 
     def reference(
         self,
