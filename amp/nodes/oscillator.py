@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Piece:
     """What a phase does in a part of a frame, which is over ``late`` frames before the next one: it goes
     from ``x`` to ``end`` at ``speed`` (turns per frame), and the width of a pulse from ``width`` to
-    ``width_end`` at ``drift``."""
+    ``width_end`` at ``drift``. If its speed grows by ``curve`` meanwhile, ``speed`` is the mean."""
 
     x: Value
     end: Value
@@ -33,6 +33,7 @@ class Piece:
     width: Value
     width_end: Value
     drift: Value
+    curve: Value | None = None
 
 
 class Oscillator(NodeType):
@@ -41,8 +42,10 @@ class Oscillator(NodeType):
         saw       u = 2 p - 1
         triangle  u = 1 - 4 |p - 1/2|
         pulse     u = 1 if p < width else -1
-        p moves on by frequency / sample_rate in a frame, evenly, and is wrapped to [0, 1)
+        p moves on by d = frequency / sample_rate in a frame, and is wrapped to [0, 1)
 
+    Between two frames p is a parabola: its speed grows by what d has grown by since the frame before,
+    held within |d|. In a triangle, and with sync, it is a straight line.
     Every edge counts at its own time between two frames, whether the phase wraps, a width is passed or
     sync sets the phase back. What is sampled is u behind a low-pass filter of 11th order: within
     0.05 dB up to 5/12 of the sample rate and 93 dB down from half of it; see ``amp/nodes/_edges.py``.
@@ -111,9 +114,12 @@ class Oscillator(NodeType):
             following = b.tadd(phase, b.to_turn(held, b.sample_rate))
             b.next("phase", following)
             end, speed = _place(b, following), held * (1 / b.sample_rate)
-            whole = Piece(x, end, speed, b.const(0.0), first, last, last - first)
+            curve = self._curve(b, speed)
+            whole = Piece(x, end, speed, b.const(0.0), first, last, last - first, curve)
             events = self._edges(b, whole, frames_per_turn(b, held))
-            return smoothed(b, self._wave(b, x, first), self._slope(b, speed, x), events)
+            bend = 2.0 * curve if curve is not None and self.waveform == "saw" else None
+            slope = self._slope(b, speed, x)
+            return smoothed(b, self._wave(b, x, first), slope, events, bend=bend)
         return self._synced(b, phase, held, b.clip(sync_frequency, 0.0, half), (first, last))
 
     def _widths(self, b: Trace, width: Value | None) -> tuple[Value, Value]:
@@ -121,11 +127,19 @@ class Oscillator(NodeType):
         if width is None:
             return b.const(0.5), b.const(0.5)
         end = b.clip(width, 0.0, 1.0)
-        if not width.varies:
-            return end, end
         last = b.state("width")
         b.next("width", end)
         return b.select(b.emit("ieq", b.clock(), 0), end, last), end
+
+    def _curve(self, b: Trace, speed: Value) -> Value | None:
+        """What the speed grows by in this frame."""
+        if self.waveform == "triangle":
+            return None
+        last = b.state("speed")
+        b.next("speed", speed)
+        grown = b.select(b.emit("ieq", b.clock(), 0), 0.0, speed - last)
+        most = abs(speed)
+        return b.clip(grown, -most, most)
 
     def _synced(
         self, b: Trace, phase: Value, held: Value, main: Value, widths: tuple[Value, Value]
@@ -206,7 +220,7 @@ class Oscillator(NodeType):
             return [self._corner(b, piece, period)]
         forward = piece.speed > 0.0
         gone = b.select(forward, piece.end, 1.0 - piece.end)
-        since = b.fma(gone, period, piece.late)
+        since = _since(b, gone, piece.speed, piece.curve, period) + piece.late
         wrapped = (piece.end - piece.x) * piece.speed < 0.0
         if self.waveform == "saw":
             return [Event(since, b.select(wrapped, b.select(forward, -2.0, 2.0), 0.0))]
@@ -217,7 +231,9 @@ class Oscillator(NodeType):
         speed, behind = piece.speed - piece.drift, piece.end - piece.width_end
         behind = behind - b.floor(behind)
         passed = b.select(speed > 0.0, behind, 1.0 - behind)
-        return [Event(since, up), Event(passed / b.max(abs(speed), SLOWEST) + piece.late, down)]
+        period = 1.0 / b.max(abs(speed), SLOWEST)
+        since_width = _since(b, passed, speed, piece.curve, period) + piece.late
+        return [Event(since, up), Event(since_width, down)]
 
     def _corner(self, b: Trace, piece: Piece, period: Value) -> Event:
         """Of a triangle: at phase 0 or 1/2, never both in one frame."""
@@ -245,13 +261,21 @@ class Oscillator(NodeType):
         )
         out = np.empty(given[0].shape)
         for lane in np.ndindex(out.shape[:2]):
-            out[lane] = list(reference_smoothed(self._walk(*(array[lane] for array in given))))
+            walk = self._walk(
+                *(array[lane] for array in given), straight=sync_frequency is not None
+            )
+            out[lane] = list(reference_smoothed(walk))
         return out
 
     def _walk(
-        self, speeds: NDArray[np.float64], mains: NDArray[np.float64], widths: NDArray[np.float64]
-    ) -> Iterator[tuple[float, float, list[tuple[float, float, float]]]]:
-        """Wave, slope and edges of each frame, piece by piece; for tests."""
+        self,
+        speeds: NDArray[np.float64],
+        mains: NDArray[np.float64],
+        widths: NDArray[np.float64],
+        *,
+        straight: bool,
+    ) -> Iterator[tuple[float, float, float, list[tuple[float, float, float]]]]:
+        """Wave, slope, bend and edges of each frame, piece by piece; for tests."""
         x, main, way = float(self.phase), 0.0, 1.0
         for t, (speed, step) in enumerate(zip(speeds.tolist(), mains.tolist(), strict=True)):
             w, to = float(widths[max(t - 1, 0)]), float(widths[t])
@@ -259,7 +283,10 @@ class Oscillator(NodeType):
             main += step
             synced, main = main >= 1, main % 1
             cut = 1 - main / step if synced else 1.0
-            edges = list(self._passed(x, way * speed, w, to - w, 0.0, cut))
+            curve = 0.0
+            if not straight and self.waveform != "triangle":
+                curve = float(np.clip(speed - speeds[max(t - 1, 0)], -abs(speed), abs(speed)))
+            edges = list(self._passed(x, way * speed, w, to - w, 0.0, cut, curve))
             x += way * speed * cut
             if synced:
                 was = self._at(x % 1, w + (to - w) * cut, way * speed)
@@ -269,7 +296,7 @@ class Oscillator(NodeType):
                 edges.append((1 - cut, now[0] - was[0], now[1] - was[1]))
                 edges += self._passed(x, way * speed, w + (to - w) * cut, to - w, cut, 1.0)
                 x += way * speed * (1 - cut)
-            yield wave, slope, edges
+            yield wave, slope, 2 * curve if self.waveform == "saw" else 0.0, edges
             x %= 1
 
     def _at(self, x: float, width: float, speed: float) -> tuple[float, float]:
@@ -281,18 +308,25 @@ class Oscillator(NodeType):
         return (1.0 if x < width else -1.0), 0.0
 
     def _passed(
-        self, x: float, speed: float, width: float, drift: float, begin: float, end: float
+        self,
+        x: float,
+        speed: float,
+        width: float,
+        drift: float,
+        begin: float,
+        end: float,
+        curve: float = 0.0,
     ) -> Iterator[tuple[float, float, float]]:
         """Edges between two times of a frame; for tests."""
         if self.waveform == "triangle":
             for time, n in _wholes(2 * x, 2 * speed, begin, end):
                 yield 1 - time, 0.0, (-8 if n % 2 else 8) * abs(speed)
             return
-        for time, _ in _wholes(x, speed, begin, end):
+        for time, _ in _wholes(x, speed, begin, end, curve):
             yield 1 - time, (2 if self.waveform == "pulse" else -2) * np.sign(speed), 0.0
         if self.waveform == "pulse":
             rate = speed - drift
-            times = [time for time, _ in _wholes(x - width, rate, begin, end)]
+            times = [time for time, _ in _wholes(x - width, rate, begin, end, curve)]
             if times:
                 yield 1 - times[-1], -2 * np.sign(rate) * len(times), 0.0
 
@@ -300,8 +334,6 @@ class Oscillator(NodeType):
     def samples(cls) -> Iterator[NodeType]:
         yield cls(frequency=5010.0)
         yield cls("pulse", phase=0.75, frequency=-1010.0, width=0.3)
-        yield cls("triangle", phase=0.25)
-        yield cls("saw", phase=0.1, frequency=5010.0, sync_frequency=1170.0)
         yield cls("pulse", "soft", phase=0.2, frequency=3030.0, sync_frequency=4170.0, width=0.6)
         yield cls("triangle", frequency=-3030.0, sync_frequency=4170.0)
 
@@ -317,6 +349,18 @@ def _place(b: Trace, phase: Value) -> Value:
     return b.from_turn(half_ahead(b, phase), 1.0, 0.5)
 
 
+def _since(b: Trace, gone: Value, speed: Value, curve: Value | None, period: Value) -> Value:
+    """Frames in which a place has ``gone`` so far, to the end of a frame in which its speed grows."""
+    if curve is None:
+        return gone * period
+    # gone = (|v| + c/2) f - c/2 f^2 as a quotient, which has no cancellation
+    most = abs(speed)
+    grown = b.clip(b.select(speed > 0.0, curve, -curve), -most, most)
+    last = b.fma(0.5, grown, most)
+    square = b.max(b.fma(-2.0 * grown, gone, last * last), SLOWEST * SLOWEST)
+    return (2.0 * gone) / b.max(last + b.sqrt(square), SLOWEST)
+
+
 def _only(b: Trace, condition: Value, event: Event) -> Event:
     """``event`` where the condition holds."""
     jump, corner = (
@@ -326,9 +370,15 @@ def _only(b: Trace, condition: Value, event: Event) -> Event:
     return Event(event.since, jump, corner)
 
 
-def _wholes(place: float, rate: float, begin: float, end: float) -> Iterator[tuple[float, int]]:
+def _wholes(
+    place: float, rate: float, begin: float, end: float, curve: float = 0.0
+) -> Iterator[tuple[float, int]]:
     """When ``place``, which moves on at ``rate`` from ``begin`` on, is a whole number; for tests."""
-    last = place + rate * (end - begin)
-    first, final = int(np.floor(place)), int(np.floor(last))
+    curve = float(np.clip(curve, -abs(rate), abs(rate)))
+    first, final = int(np.floor(place)), int(np.floor(place + rate * (end - begin)))
     for n in range(first + 1, final + 1) if rate > 0 else range(first, final, -1):
-        yield begin + (n - place) / rate, n
+        if not curve:
+            yield begin + (n - place) / rate, n
+            continue
+        roots = np.roots([curve / 2, rate - curve / 2, place - n])
+        yield float(min(roots.real, key=lambda root: abs(root - 0.5))), n
