@@ -17,7 +17,7 @@ import numpy as np
 
 from amp.cycles import as_counts
 from amp.errors import BadNode
-from amp.ir import Builder
+from amp.ir import Builder, table_text
 from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
@@ -562,6 +562,14 @@ class Trace(Builder):
                 got=str(value.attribute),
             )
         return self.emit("tap", line, value)
+
+    def table(self, numbers: NDArray[np.float64]) -> Value:
+        """Numbers that never change, which are part of the code; `look` reads them."""
+        return self.emit("table", attribute=table_text(numbers))
+
+    def look(self, table: Value, place: Value) -> Value:
+        """The number at a ``place`` of a table; keeping that inside it is the caller's part."""
+        return self.emit("look", table, place)
 
     def pool(self, name: str, length: int) -> Value:
         """A line turned round, see `amp.ir.ops`: frames put into it for up to ``length`` frames ago."""

@@ -31,6 +31,7 @@ OSCILLATORS: dict[str, tuple[amp.NodeType, dict[str, Any]]] = {
     "Oscillator, saw, hard sync": (nodes.Oscillator("saw"), SYNC),
     "Oscillator, saw, soft sync": (nodes.Oscillator("saw", "soft"), SYNC),
     "Oscillator, pulse, hard sync": (nodes.Oscillator("pulse"), SYNC),
+    "Wavetable, 2048": (nodes.Wavetable(np.linspace(-1, 1, 2049)[:-1]), {}),
     "Harmonics, 16": (nodes.Harmonics(1 / np.arange(1, 17)), {}),
     "Harmonics, 64": (nodes.Harmonics(1 / np.arange(1, 65)), {}),
 }

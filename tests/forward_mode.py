@@ -114,12 +114,14 @@ JVP: dict[str, Rule] = {
     "from_turn": _from_turn,
     "tap": lambda b, now, of: b.tap(of[0].dot, of[1].value),
     "const": _flat,
+    "look": _flat,
 }
 """Tangent of an operation's result, from those of its operands; a turn's is a number of cycles."""
 OWN = frozenset({"inlet", "param", "state", "tstate", "line"})
 """Operations that have a tangent which `_Pairs` looks up or keeps."""
 WITHOUT = frozenset(
-    {name for name, op in OPS.items() if op.result in {"i1", "i64"}} | {"pool", "deposit", "drain"}
+    {name for name, op in OPS.items() if op.result in {"i1", "i64", "table"}}
+    | {"pool", "deposit", "drain"}
 )
 """Those whose results have none: conditions and whole numbers, and those of adjoints."""
 

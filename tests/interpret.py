@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from bits import flushed
 
+from amp.ir import table_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -132,7 +134,7 @@ def evaluate(
         In SSA order.
     access
         For each operation that is not in `MEANING` (``inlet``, ``state``, ``line``, ...): a
-        function of the attribute and the operands. ``const`` and ``iconst`` are known.
+        function of the attribute and the operands. ``const``, ``iconst`` and tables are known.
     known
         Results of values that are not in ``values``, such as those that never change.
     flush
@@ -148,9 +150,16 @@ def evaluate(
                     result = flushed(result)
             elif value.op in {"const", "iconst"}:
                 result = value.attribute
+            elif value.op == "table":
+                result = np.frombuffer(table_bytes(str(value.attribute)))
+            elif value.op == "look":
+                result = operands[0][operands[1]]
             else:
                 result = access[value.op](value.attribute, *operands)
-            if value.type != "line":  # arrays, never scalars: those check for integer overflow
+            if value.type not in {
+                "line",
+                "table",
+            }:  # arrays, never scalars: those check for integer overflow
                 result = np.asarray(result, _DTYPE[value.type])
                 if not result.ndim:
                     result = result.reshape(1)

@@ -11,6 +11,8 @@ from amp.ir.build import (
     StateSlot,
     Value,
     ancestors,
+    table_bytes,
+    table_text,
 )
 from amp.ir.ops import OPS
 from amp.ir.text import parse_kernel, print_kernel
@@ -28,5 +30,7 @@ __all__ = [
     "ancestors",
     "parse_kernel",
     "print_kernel",
+    "table_bytes",
+    "table_text",
     "verify",
 ]

@@ -7,14 +7,19 @@ members.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from amp.errors import BadIR
 from amp.ir.ops import FRAME_SOURCES, OPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from amp.ir.ops import Type
 
@@ -232,6 +237,16 @@ class Kernel:
         """Every value that an effect needs."""
         lines = tuple(v for v in self.values if v.op in {"line", "drain"})
         return self.nexts + tuple(v for some in self.stores + self.powers for v in some) + lines
+
+
+def table_text(numbers: NDArray[np.float64]) -> str:
+    """Numbers as the attribute of a ``table``: their bytes in base 64, without blanks."""
+    return b64encode(np.ascontiguousarray(numbers, "<f8").tobytes()).decode()
+
+
+def table_bytes(text: str) -> bytes:
+    """The bytes of the numbers, least ones first."""
+    return b64decode(text)
 
 
 class Builder:

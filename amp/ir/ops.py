@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Type = Literal["f64", "i64", "i1", "turn", "line"]
+Type = Literal["f64", "i64", "i1", "turn", "line", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,10 @@ ACCESS = {
     "istate": Op((), "i64", "name"),
     "tstate": Op((), "turn", "name"),
     "clock": Op((), "i64"),  # firing index, the same in every lane
+    "table": Op(
+        (), "table", "name"
+    ),  # numbers that never change, as `amp.ir.build.table_text` has them
+    "look": Op(("table", "i64"), "f64"),  # one of them
     "line": Op(("f64",), "line", "name"),  # write this frame's value into a delay line
     "tap": Op(("line", "i64"), "f64"),  # read it back n >= 0 frames later
     # the same turned round: what is put into a pool for the frame n >= 0 frames ago adds up there

@@ -200,9 +200,12 @@ VJP: dict[str, Rule] = {
     "tap": _tap,
     "line": _line,
     "from_bits": _from_bits,
-    **dict.fromkeys(("floor", "to_float", "const", "inlet", "param", "state", "tstate"), _nothing),
+    **dict.fromkeys(
+        ("floor", "to_float", "const", "inlet", "param", "state", "tstate", "look"), _nothing
+    ),
 }
 WITHOUT = frozenset(
-    {name for name, op in OPS.items() if op.result in {"i1", "i64"}} | {"pool", "deposit", "drain"}
+    {name for name, op in OPS.items() if op.result in {"i1", "i64", "table"}}
+    | {"pool", "deposit", "drain"}
 )
-"""Operations whose results have no cotangent: conditions and whole numbers, and those of adjoints."""
+"""Operations whose results have no cotangent: conditions, whole numbers, tables, and those of adjoints."""

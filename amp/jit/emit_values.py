@@ -125,6 +125,10 @@ class Values:
             case "clock":
                 clock = fn.splat(b, fn.k)
                 return b.add(clock, fn.iota()) if self._across else clock
+            case "table":
+                return fn.table(attribute)
+            case "look":
+                return self._look(b, *operands)
             case "line" | "tap" | "pool" | "deposit" | "drain":
                 return self._on_line(b, value, operands)
         return PURE[value.op](fn, b, *operands)
@@ -136,6 +140,17 @@ class Values:
         if self._across:  # the vector is one lane's
             return fn.splat(b, b.load(offset(b, fn.params, b.mul(row, integer(8))), typ=kind))
         return fn.load(b, offset(b, fn.params, fn.bytes(b, row)), kind)
+
+    def _look(self, b: ir.IRBuilder, table: ir.Value, places: ir.Value) -> ir.Value:
+        fn = self.function
+        if fn.width == 1:
+            return b.load(offset(b, table, b.mul(places, integer(8))), typ=F64)
+        out: ir.Value = ir.Constant(fn.vector(F64), ir.Undefined)
+        for lane in range(fn.width):
+            place = b.mul(b.extract_element(places, integer(lane)), integer(8))
+            number = b.load(offset(b, table, place), typ=F64)
+            out = b.insert_element(out, number, integer(lane))
+        return out
 
     def _on_line(self, b: ir.IRBuilder, value: Value, operands: list[Any]) -> Any:
         match value.op:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from amp.ir import table_bytes
 from amp.jit import words as w
 from amp.jit.llvm import F64, I32, I64, KERNEL_TYPE, PTR, function_named, integer, word
 from amp.jit.words import Words
@@ -85,6 +87,18 @@ class KernelFunction:
         """A constant in every lane."""
         one = ir.Constant(scalar, value)
         return one if self.width == 1 else ir.Constant(self.vector(scalar), [one] * self.width)
+
+    def table(self, text: str) -> ir.Value:
+        """Where the numbers of a table lie, which are part of the module."""
+        name = f"table.{sha256(text.encode()).hexdigest()[:16]}"
+        if name in self.module.globals:
+            return self.module.get_global(name)
+        numbers = bytearray(table_bytes(text))
+        kind = ir.ArrayType(ir.IntType(8), len(numbers))
+        table = ir.GlobalVariable(self.module, kind, name)
+        table.linkage, table.global_constant, table.align = "internal", True, 64
+        table.initializer = ir.Constant(kind, numbers)
+        return table
 
     def iota(self) -> ir.Constant:
         """The number of each lane."""

@@ -171,6 +171,8 @@ def test_every_operation_is_emitted(name: str) -> None:
             b.next("count", b.emit("iadd", counted, 1))
             moving = b.tstate("turn", "gain")
             b.next("turn", b.tadd(moving, b.to_turn(x, 8.0)))
+            numbers = b.table(np.array([10.0, 11.0, 12.0, 13.0]))
+            looked = b.look(numbers, b.emit("to_int", x))
             last = b.state("last", "gain")
             b.next("last", x)
             values: dict[str, Value] = {
@@ -188,6 +190,8 @@ def test_every_operation_is_emitted(name: str) -> None:
                 "pool": drained,
                 "deposit": drained,
                 "drain": drained,
+                "table": looked,
+                "look": looked,
             }
             return values[name]
 
@@ -214,6 +218,8 @@ def test_every_operation_is_emitted(name: str) -> None:
         "clock": [0.0, 1.0, 2.0],
         "line": [0.0, 1.5, 2.5],
         "tap": [0.0, 1.5, 2.5],
+        "table": [11.0, 12.0, 13.0],
+        "look": [11.0, 12.0, 13.0],
     }
     if name in memory:
         np.testing.assert_array_equal(results[0][2, 0], memory[name])

@@ -167,3 +167,33 @@ def test_many_harmonics_are_as_exact_as_one() -> None:
     made = render(nodes.Harmonics(amplitudes), RATE, frequency=20.0)
     t = np.arange(RATE) % 12  # 20 kHz at 48 kHz comes back after 12 frames
     np.testing.assert_allclose(made, np.sin(2 * np.pi * 5 * t / 12), atol=1e-11)
+
+
+@pytest.mark.parametrize("pitch, whole", [(30, 400), (441, 13), (5010, 1)])
+def test_wavetable_has_the_harmonics_of_its_table(pitch: int, whole: int) -> None:
+    """As the discrete Fourier transform has them, up to an eighth of the sample rate, or all it has."""
+    table = np.random.default_rng(8).normal(size=801)
+    line = np.fft.rfft(render(nodes.Wavetable(table), RATE, frequency=float(pitch))) / RATE
+    want = np.fft.rfft(table) / len(table)
+    k = np.arange(whole + 1)
+    k = k[(k * pitch <= RATE / 8) & (k <= 256)]
+    np.testing.assert_allclose(line[k * pitch], want[k], atol=2e-5 * np.abs(want).max())
+    above = line[np.arange(len(line)) % pitch != 0]
+    assert np.abs(above).max() < 2e-5 * np.abs(want).max()
+
+
+def test_wavetable_of_a_slow_wave_has_all_harmonics() -> None:
+    table = np.cos(2 * np.pi * 64 * np.arange(200) / 200)  # the 64th alone, which is the last
+    made = render(nodes.Wavetable(table), RATE, frequency=10.0)
+    t = np.arange(RATE)
+    np.testing.assert_allclose(made, np.cos(2 * np.pi * 640 * t / RATE), atol=3e-5)
+
+
+def test_node_types_with_lists_go_through_files() -> None:
+    g = amp.Graph(sample_rate=RATE)
+    both = g.add(nodes.Wavetable([0.0, 1.0, 0.0, -1.0]), 440.0)
+    g.output("out", both + g.add(nodes.Harmonics([1.0, 0.5], angles=[0.0, 0.25]), 440.0))
+    again = amp.graph_from_json(amp.graph_to_json(g))
+    assert again.fingerprint() == g.fingerprint()
+    runs = [amp.compile(graph).run(frames=100)["out"] for graph in (g, again)]
+    assert_same_bits(runs[0], runs[1])
