@@ -70,13 +70,19 @@ def modulated(by: int) -> Callable[[Any], float]:
     return measure
 
 
-def synced(sync: str, base: int) -> Callable[[Any], float]:
-    """3487.3 Hz by 1310 Hz; a phase that turns round comes back after two turns of the other."""
+def synced(sync: str, base: int, by: float = 0.0) -> Callable[[Any], float]:
+    """3487.3 Hz by 1310 Hz, and as far up and down as ``by`` says, 131 times a second. A phase that
+    turns round comes back after two turns of the other."""
 
     def measure(oscillator: Any) -> float:
         kind = nodes.Oscillator(oscillator.waveform, sync, phase=0.2)
-        lines = spectrum(lambda g: g.add(kind, 3487.3, sync_frequency=1310.0))
-        return alias(lines[0], base)
+
+        def build(g: amp.Graph) -> Stream:
+            frequency = 3487.3 + by * g.add(nodes.Sine(), 131.0)
+            stream: Stream = g.add(kind, frequency, sync_frequency=1310.0)
+            return stream
+
+        return alias(spectrum(build)[0], base)
 
     return measure
 
@@ -97,6 +103,8 @@ SITUATIONS: dict[str, Callable[[Any], float]] = {
     "FM at 1310 Hz": modulated(1310),
     "hard sync": synced("hard", 1310),
     "soft sync": synced("soft", 655),
+    "hard sync, FM": synced("hard", 131, by=2000.0),
+    "soft sync, FM": synced("soft", 131, by=2000.0),
     "PWM": widened,
 }
 
