@@ -29,9 +29,7 @@ import numpy as np
 from numpy.polynomial.chebyshev import cheb2poly, chebval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from amp.contract import Trace
     from amp.ir import Value
@@ -80,11 +78,11 @@ def _series(pole: complex) -> list[complex]:
 
 TURNS = tuple(_exponential(pole) for pole in POLES)
 """What a frame makes of each mode."""
-CHEBYSHEV = np.array([_series(pole) for pole in POLES])
-STEP = np.array(RESIDUES) / np.array(POLES)
-CORNER = STEP / np.array(POLES)
+CHEBYSHEV = tuple(_series(pole) for pole in POLES)
+STEP = tuple(residue / pole for residue, pole in zip(RESIDUES, POLES, strict=True))
+CORNER = tuple(step / pole for step, pole in zip(STEP, POLES, strict=True))
 BEND = tuple(
-    complex(c) * ((turn - 1) / pole - 1 - 0.5 * (turn - 1))
+    c * ((turn - 1) / pole - 1 - 0.5 * (turn - 1))
     for c, turn, pole in zip(CORNER, TURNS, POLES, strict=True)
 )
 """What a slope that grows by 1 in a frame adds, to what its mean does."""
@@ -113,60 +111,56 @@ def smoothed(
     heard, total = [], wave
     for k, (turn, pole) in enumerate(zip(TURNS, POLES, strict=True)):
         real = b.state(f"real{k}")
-        imaginary = b.state(f"imaginary{k}") if pole.imag else None
-        heard.append(real)
         parts = [real * turn.real]
-        if imaginary is not None:
+        if pole.imag:
+            imaginary = b.state(f"imaginary{k}")
             parts = [
                 b.fma(imaginary, -turn.imag, parts[0]),
                 b.fma(imaginary, turn.real, real * turn.imag),
             ]
-        if slope is not None:
-            gained = _split(CORNER[k] * (turn - 1))
-            parts = [b.fma(slope, gained[i], part) for i, part in enumerate(parts)]
-        if bend is not None:
-            gained = _split(BEND[k])
-            parts = [b.fma(bend, gained[i], part) for i, part in enumerate(parts)]
+        for by, gain in ((slope, CORNER[k] * (turn - 1)), (bend, BEND[k])):
+            if by is not None:
+                parts = _grown(b, parts, by, [gain.real, gain.imag])
         for event, time in zip(events, times, strict=True):
             parts = _passed(b, k, event, time, parts)
-        b.next(f"real{k}", parts[0])
-        if imaginary is not None:
-            b.next(f"imaginary{k}", parts[1])
+        for name, part in zip(("real", "imaginary"), parts, strict=False):
+            b.next(f"{name}{k}", part)
+        heard.append(real)
     for real in reversed(heard):  # what dies away last is smallest
         total = total + real
     return total
 
 
+def _grown(b: Trace, parts: list[Value], by: Value, gains: Sequence[Value | float]) -> list[Value]:
+    """``parts`` plus ``by`` times ``gains``; a real pole has no second one."""
+    return [b.fma(by, gain, part) for part, gain in zip(parts, gains, strict=False)]
+
+
 def _passed(b: Trace, k: int, event: Event, time: Value, parts: list[Value]) -> list[Value]:
     """Mode k with an event added."""
-    series = CHEBYSHEV[k]
+    step, corner, series = STEP[k], CORNER[k], CHEBYSHEV[k]
     if event.corner is None:
         assert event.jump is not None
-        gains = _polynomial(b, STEP[k] * series, time, len(parts))
-        return [b.fma(event.jump, gain, part) for gain, part in zip(gains, parts, strict=True)]
+        gains = _polynomial(b, [step * c for c in series], time, len(parts))
+        return _grown(b, parts, event.jump, gains)
     if event.jump is None:
-        series = CORNER[k] * series
-        series[0] -= CORNER[k]
-        gains = _polynomial(b, series, time, len(parts))
-        return [b.fma(event.corner, gain, part) for gain, part in zip(gains, parts, strict=True)]
-    jump, corner = _split(STEP[k]), _split(CORNER[k])
+        first, *rest = [corner * c for c in series]
+        gains = _polynomial(b, [first - corner, *rest], time, len(parts))
+        return _grown(b, parts, event.corner, gains)
     gains = _polynomial(b, series, time, len(parts))
-    by = [
-        b.fma(event.corner, corner[i], event.jump * jump[i]) for i in range(len(parts))
-    ]  # J c/p + S c/p^2
-    parts = [b.fma(event.corner, -corner[i], part) for i, part in enumerate(parts)]
+    parts = _grown(b, parts, event.corner, [-corner.real, -corner.imag])
+    by = [event.jump * step.real, event.jump * step.imag]
+    by = _grown(b, by, event.corner, [corner.real, corner.imag])
+    parts = _grown(b, parts, by[0], gains)
     if len(parts) == 1:
-        return [b.fma(by[0], gains[0], parts[0])]
-    return [
-        b.fma(by[0], gains[0], b.fma(-by[1], gains[1], parts[0])),
-        b.fma(by[0], gains[1], b.fma(by[1], gains[0], parts[1])),
-    ]
+        return parts
+    return _grown(b, parts, by[1], [-gains[1], gains[0]])
 
 
-def _polynomial(b: Trace, series: NDArray[np.complex128], x: Value, parts: int) -> list[Value]:
+def _polynomial(b: Trace, series: Sequence[complex], x: Value, parts: int) -> list[Value]:
     """Real part, and imaginary part if there are two, of a Chebyshev series at x in [-1, 1]."""
     result = []
-    for numbers in (series.real, series.imag)[:parts]:
+    for numbers in ([c.real for c in series], [c.imag for c in series])[:parts]:
         powers = cheb2poly(numbers).tolist()
         total = b.const(powers[-1])
         for coefficient in powers[-2::-1]:
@@ -175,19 +169,16 @@ def _polynomial(b: Trace, series: NDArray[np.complex128], x: Value, parts: int) 
     return result
 
 
-def _split(z: complex) -> tuple[float, float]:
-    return float(z.real), float(z.imag)
-
-
 def reference_smoothed(
     frames: Iterator[tuple[float, float, float, list[tuple[float, float, float]]]],
 ) -> Iterator[float]:
     """The same of one lane, from waves, slopes, bends and events (since, jump, corner); for tests."""
     modes, turns, poles = np.zeros(len(POLES), complex), np.exp(POLES), np.array(POLES)
+    steps, corners, series = np.array(STEP), np.array(CORNER), np.array(CHEBYSHEV).T
     for wave, slope, bend, events in frames:
         yield wave + float(modes.real.sum())
-        modes = modes * turns + (slope - bend / 2) * CORNER * (turns - 1)
-        modes = modes + bend * CORNER / poles * (turns - 1 - poles)
+        modes = modes * turns + (slope - bend / 2) * corners * (turns - 1)
+        modes = modes + bend * corners / poles * (turns - 1 - poles)
         for since, jump, corner in events:
-            gain = chebval(2 * since - 1, CHEBYSHEV.T)
-            modes = modes + jump * STEP * gain + corner * CORNER * (gain - 1)
+            gain = chebval(2 * since - 1, series)
+            modes = modes + jump * steps * gain + corner * corners * (gain - 1)

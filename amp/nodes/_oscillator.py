@@ -137,6 +137,15 @@ def ramp_residual(b: Trace, reach: Value, points: int) -> Value:
     return b.fma(u2 * u2, u, -4.0 * (v2 * v2 * v))
 
 
+def reference_turns(
+    frequency: NDArray[np.float64], sample_rate: float, phase: float | Param
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Turns per frame, and turns so far from a ``phase`` on; for tests."""
+    steps = np.clip(frequency / sample_rate, -0.5, 0.5)
+    begin = phase.value if isinstance(phase, Param) else phase
+    return steps, np.cumsum(steps, axis=-1) - steps + begin
+
+
 def reference_step(x: NDArray[np.float64], points: int) -> NDArray[np.float64]:
     """Band-limited unit step minus the ideal one, ``x`` frames after the edge; for tests."""
     a = np.abs(x)

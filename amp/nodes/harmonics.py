@@ -8,7 +8,7 @@ import numpy as np
 
 from amp.contract import Inlet, NodeType, Param, Trace
 from amp.errors import BadNode
-from amp.nodes._oscillator import check_phase, running_phase, sine_near
+from amp.nodes._oscillator import check_phase, reference_turns, running_phase, sine_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,9 +96,7 @@ class Harmonics(NodeType):
     def reference(
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        steps = np.clip(frequency / sample_rate, -0.5, 0.5)
-        before = np.cumsum(steps, axis=-1) - steps
-        p = before + (self.phase.value if isinstance(self.phase, Param) else self.phase)
+        steps, p = reference_turns(frequency, sample_rate, self.phase)
         amplitudes = _array(self.amplitudes)
         angles = np.broadcast_to(_array(self.angles), amplitudes.shape)
         out = np.zeros_like(p)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Trace
 from amp.errors import BadNode
-from amp.nodes._oscillator import check_phase, half_ahead, running_phase
+from amp.nodes._oscillator import check_phase, half_ahead, reference_turns, running_phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +81,16 @@ class Wavetable(NodeType):
 
     @property
     def levels(self) -> list[NDArray[np.float64]]:
-        """Samples of each level."""
+        """Samples of each level, as multiples of 2^-30 of about the largest: so how a machine's transform
+        rounds is no part of the code."""
         table = np.asarray(self.table)
         spectrum = np.fft.rfft(table) / len(table)
+        grain = 2.0 ** (np.frexp(np.abs(table).max())[1] - 30)
         found = []
         count = self.harmonics
         while count:
-            found.append(np.fft.irfft(spectrum[: count + 1], DENSITY * count) * (DENSITY * count))
+            samples = np.fft.irfft(spectrum[: count + 1], DENSITY * count) * (DENSITY * count)
+            found.append(np.round(samples / grain) * grain)
             count //= 2
         return found
 
@@ -116,24 +119,22 @@ class Wavetable(NodeType):
             b.look(table, b.emit("iadd", begin, b.emit("iand", b.emit("iadd", n, k), mask)))
             for k in range(-2, 4)
         ]
-        # Lagrange's basis, each product of distances to the other places made once
+        # Lagrange's basis: products of the distances to the places before and after each
         distances = [f - float(k) for k in range(-2, 4)]
         before, after = [b.const(1.0)], [b.const(1.0)]
-        for k in range(5):
-            before.append(distances[k] if k == 0 else before[-1] * distances[k])
-            after.append(distances[5 - k] if k == 0 else after[-1] * distances[5 - k])
+        for near, far in zip(distances, reversed(distances), strict=True):
+            before.append(before[-1] * near)
+            after.append(after[-1] * far)
         total = b.const(0.0)
         for k, tap in enumerate(taps):
-            others = before[k] * after[5 - k] if 0 < k < 5 else (after[5], before[5])[k // 5]
-            total = b.fma(others * SCALES[k], tap, total)
+            total = b.fma((before[k] * SCALES[k]) * after[5 - k], tap, total)
         return total
 
     def reference(
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        steps = np.clip(frequency / sample_rate, -0.5, 0.5)
-        before = np.cumsum(steps, axis=-1) - steps
-        p = (before + (self.phase.value if isinstance(self.phase, Param) else self.phase)) % 1
+        steps, p = reference_turns(frequency, sample_rate, self.phase)
+        p %= 1
         levels = self.levels
         with np.errstate(divide="ignore"):
             x = np.clip(np.log2(2 * self.harmonics * np.abs(steps)), -1, len(levels) - 1)
