@@ -45,7 +45,7 @@ class Oscillator(NodeType):
         p moves on by d = frequency / sample_rate in a frame, and is wrapped to [0, 1)
 
     Between two frames p is a parabola: its speed grows by what d has grown by since the frame before,
-    held within |d|. In a triangle, and with sync, it is a straight line.
+    at most by d itself. In a triangle, and with sync, it is a straight line.
     Every edge counts at its own time between two frames, whether the phase wraps, a width is passed or
     sync sets the phase back. What is sampled is u behind a low-pass filter of 11th order: within
     0.05 dB up to 5/12 of the sample rate and 93 dB down from half of it; see ``amp/nodes/_edges.py``.

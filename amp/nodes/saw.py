@@ -36,7 +36,8 @@ class Saw(NodeType):
 
     Source: Valimaki, Pekonen & Nam, JASA 131(1), 2012; see ``amp/nodes/_oscillator.py``.
 
-    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns.
+    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns. Where even less alias
+    is asked for, or sync, there is `Oscillator`.
 
     Inlets: ``frequency`` [Hz], at audio rate if a stream; held within half the sample rate, where
     NaN counts as the lowest. If it is negative the phase runs backwards (a falling saw); at 0 the

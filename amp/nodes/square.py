@@ -34,7 +34,8 @@ class Square(NodeType):
 
     Source: Valimaki, Pekonen & Nam, JASA 131(1), 2012; see ``amp/nodes/_oscillator.py``.
 
-    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns.
+    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns. Where even less alias
+    is asked for, or sync, there is `Oscillator`.
 
     Inlets: ``frequency`` [Hz], held within half the sample rate, where NaN counts as the lowest;
     negative runs backwards. ``width``, the part of a turn that is high, held in [0, 1] (default

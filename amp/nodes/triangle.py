@@ -33,7 +33,8 @@ class Triangle(NodeType):
     Source: Esqueda, Valimaki & Bilbao, "Rounding corners with BLAMP", DAFx 2016; polynomials:
     ``amp/nodes/_oscillator.py``.
 
-    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns.
+    The phase is exact: after a day at 48 kHz it is off by less than 1.2e-10 turns. Where even less alias
+    is asked for, or sync, there is `Oscillator`.
 
     Inlets: ``frequency`` [Hz], at audio rate if a stream; held within half the sample rate, where
     NaN counts as the lowest; negative runs backwards.

@@ -25,7 +25,7 @@ class Unison(NodeType):
         y[v] = frequency 2^(detune q[v] / 1200),   q[v] = 2 v / (voices - 1) - 1;  0 for one voice
 
     Voices are channels, so an oscillator behind it is a stack: one lane a voice, in one kernel.
-    `MatrixMix` or `Mean` mixes it down.
+    `MatrixMix` or `Mean` mixes it down. The voices of an oscillator begin in phase.
 
     Inlets: ``frequency`` [Hz], of one channel; ``detune`` [cents], how far the outer voices are off
     (default 15). Both at audio rate if streams.
