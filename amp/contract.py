@@ -491,6 +491,7 @@ class Trace(Builder):
         self.inits: dict[str, float | int | str] = {}
         self.line_lengths: dict[str, int] = {}
         self.slots: dict[str, Value] = {}
+        self.totals: dict[str, Value] = {}
         self._scope = ""
         self._node: NodeType | None = None
 
@@ -540,6 +541,11 @@ class Trace(Builder):
                 f"{type(self._node).__name__}.forward sets each of its states once", got=name
             )
         self.nexts[full] = self._lift(value, self.states[full].type)
+
+    def total(self, name: str, value: Value | float) -> None:
+        """Give a number that is computed once, when all frames have been: of states and of what does not
+        vary."""
+        self.totals[f"{self._scope}.{name}"] = self.value(value)
 
     def line(self, name: str, value: Value, length: int) -> Value:
         """Write ``value`` into a delay line that `tap` reads up to ``length`` frames later."""

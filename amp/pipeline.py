@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from amp.frozen import Frozen
     from amp.instance import Instance
     from amp.ir import Kernel
+    from amp.jit.bind import Bound
+    from amp.jit.cluster import Clustering
     from amp.jit.group import Item
     from amp.jit.guard import Mode
     from amp.jit.lowered import Lowered
@@ -151,13 +153,10 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     """Every step from a graph to native code in memory; see `compile`."""
     # Heavy libraries are loaded when something is compiled, not when amp is imported.
     from amp.instance import Instance
-    from amp.jit.bind import Bound
     from amp.jit.cluster import Clustering
-    from amp.jit.generate import generate
     from amp.jit.heat import Heat
     from amp.jit.ipls_runner import IplsRunner
     from amp.jit.kpn_runner import KpnRunner
-    from amp.jit.lower import lower
     from amp.jit.skew import skew_chains
 
     if not isinstance(graph, Graph):
@@ -194,32 +193,12 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
         if plain:
             items = skew_chains(clustering, items, graph.batch, frames)
 
-    # lower: each distinct kernel is traced into IR once
-    lowered = lower(
-        clustering,
-        items,
-        frames=frames,
-        batch=graph.batch,
-        sample_rate=graph.sample_rate,
-        guard=options.on_nonfinite,
-        every=options.heat,
-    )
-
-    # passes: IR to IR
-    run_passes(lowered, options.watch)
-
-    # emit and engine: IR to machine code, or straight from the cache
-    natives = [generate(call) for call in lowered.calls]
+    # the last steps: IR, machine code, memory
+    bound_anew = assemble(clustering, items, frozen, options, frames=frames)
 
     # program: memory bound, as often as there are clones
     def bind() -> Instance:
-        bound = Bound(
-            lowered,
-            natives,
-            graph.batch,
-            own_scratch=options.threads > 1,
-            max_bytes=options.max_arena_bytes,
-        )
+        bound = bound_anew()
         runner: IplsRunner | KpnRunner
         if ipls is None:
             runner = KpnRunner(bound, frozen, pace, threads=options.threads, timing=options.timing)
@@ -244,13 +223,48 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
     return bind()
 
 
+def assemble(
+    clustering: Clustering, items: list[Item], graph: Frozen, options: Options, *, frames: int
+) -> Callable[[], Bound]:
+    """The steps that a program and a backward pass share: kernels of ``items`` for calls of at most
+    ``frames`` frames, and what gives them memory, as often as it is called."""
+    from amp.jit.bind import Bound
+    from amp.jit.generate import generate
+    from amp.jit.lower import lower
+
+    # lower: each distinct kernel is traced into IR once
+    lowered = lower(
+        clustering,
+        items,
+        frames=frames,
+        batch=graph.batch,
+        sample_rate=graph.sample_rate,
+        guard=options.on_nonfinite,
+        every=options.heat,
+    )
+
+    # passes: IR to IR
+    run_passes(lowered, options.watch)
+
+    # emit and engine: IR to machine code, or straight from the cache
+    natives = [generate(call) for call in lowered.calls]
+
+    def bind() -> Bound:
+        return Bound(
+            lowered,
+            natives,
+            graph.batch,
+            own_scratch=options.threads > 1,
+            max_bytes=options.max_arena_bytes,
+        )
+
+    return bind
+
+
 def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options) -> Tape:
     """Every step from a checked graph to its backward pass in memory; see `Program.backward`."""
     from amp.jit.adjoint import differentiate
-    from amp.jit.bind import Bound
     from amp.jit.cluster import KPN_WIDTH, Clustering
-    from amp.jit.generate import generate
-    from amp.jit.lower import lower
     from amp.jit.runtime import Threads
     from amp.schedule.plan import Planner
     from amp.tape import Tape
@@ -279,22 +293,10 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     first = sum(item.kernels for item in items), len(items)
     items += kernels(back.adjoint)
 
-    # lower, passes, emit and engine: as for any graph
-    lowered = lower(
-        clustering,
-        items,
-        frames=frames,
-        batch=frozen.batch,
-        sample_rate=frozen.sample_rate,
-        guard="propagate",
-        every=0,
-    )
-    run_passes(lowered, options.watch)
-    natives = [generate(call) for call in lowered.calls]
+    # the last steps: as for any graph, without looking at values
+    plain = replace(options, on_nonfinite="propagate", heat=0)
+    bound = assemble(clustering, items, frozen, plain, frames=frames)()
     threads = options.threads
-    bound = Bound(
-        lowered, natives, frozen.batch, own_scratch=threads > 1, max_bytes=options.max_arena_bytes
-    )
     pool = Threads(threads) if threads > 1 else None
     return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool)
 
@@ -338,15 +340,20 @@ def run_passes(lowered: Lowered, watch: Watch | None = None) -> None:
     from amp.ir import verify
     from amp.jit.passes import expand_elementary, hoist_invariants, prune
 
-    for code in {id(call.code): call.code for call in lowered.calls if not call.router}.values():
-        kernel = verify(code.kernel)
+    def clean(kernel: Kernel) -> Kernel:
+        kernel = verify(kernel)
         for step in (expand_elementary, prune):
             kernel = verify(step(kernel))
             if watch is not None:
                 watch(step.__name__, kernel)
-        code.prepare, code.kernel = hoist_invariants(kernel)
+        return kernel
+
+    for code in {id(call.code): call.code for call in lowered.calls if not call.router}.values():
+        code.prepare, code.kernel = hoist_invariants(clean(code.kernel))
         for part in (code.prepare, code.kernel):
             if part is not None:
                 verify(part)
                 if watch is not None:
                     watch(hoist_invariants.__name__, part)
+        if code.finish is not None:
+            code.finish = clean(code.finish)

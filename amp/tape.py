@@ -19,7 +19,7 @@ from amp.jit.adjoint_nodes import GRADIENT, wanted_params
 from amp.jit.counts import FIRED, Counts
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
-from amp.jit.snapshot import Row, find_places, find_seats, find_states, row_of
+from amp.jit.snapshot import Row, find_places, find_seats, find_states, find_totals, row_of
 from amp.result import Gradients, StateCotangents
 from amp.schedule import Pace
 
@@ -84,7 +84,7 @@ class Tape:
         self._steps = np.array([_native(s, frames) for s in self._lists])
         self._places = find_places(self._twin, graph)
         self._find_read()
-        self._states = find_states(self._adjoint)
+        self._states, self._totals = find_states(self._adjoint), find_totals(self._adjoint)
         self._arrivals = self._find_arrivals()
         self._ports = {(p.node.type.border, p.node.index): p for p in bound.border_ports()}
         self._functions = load_tape()
@@ -361,6 +361,9 @@ class Tape:
 
     def _params(self) -> dict[str, Array]:
         """Cotangents of the params, of their own shapes: sums over what they were broadcast to."""
+        for call in self._adjoint.calls:
+            if call.finishing is not None:
+                call.finishing.run()
         memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
         sums: dict[str, Array] = {}
         for node, slot, param, entry in self._slots:
@@ -369,8 +372,8 @@ class Tape:
             if node not in self.back.adjoints:
                 continue
             adjoint = self.back.adjoints[node][0]
-            if row := self._states.states.get((adjoint.name, GRADIENT + slot)):
-                _add(total, memory[row.first], entry)
+            if (words := self._totals.get((adjoint.name, slot))) is not None:
+                _add(total, memory[words], entry)
             starts = self.back.starts.get(node, {}).get(slot, ())
             for state in starts if not self.begin else ():  # which started with it
                 _add(total, memory[self._states.states[adjoint.name, state].first], entry)

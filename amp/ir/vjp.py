@@ -13,12 +13,13 @@ from amp.ir.build import ancestors
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from amp.ir.build import Builder, Value
 
     Image = Callable[[Value], Value]
     """Where the value of a trace is found again."""
+    Begin = Callable[[Value], Value | None]
     Rule = Callable[["Cotangents", Value, Value], None]
 
 
@@ -31,10 +32,14 @@ class Cotangents:
         What a value of the trace is in ``b``.
     pool
         Makes the pool of a line.
+    begin
+        What the cotangent of a value is before anything is added to it, if not nothing.
     """
 
-    def __init__(self, b: Builder, image: Image, pool: Image) -> None:
-        self.b, self.image, self.pool = b, image, pool
+    def __init__(
+        self, b: Builder, image: Image, pool: Image, begin: Begin = lambda _: None
+    ) -> None:
+        self.b, self.image, self.pool, self._begin = b, image, pool, begin
         self._known: dict[int, Value] = {}
 
     def __getitem__(self, value: Value) -> Value | None:
@@ -43,7 +48,7 @@ class Cotangents:
 
     def add(self, value: Value, more: Value, factor: Value | float | None = None) -> None:
         """Add ``more``, times a ``factor`` if there is one, to the cotangent of ``value``."""
-        b, so_far = self.b, self._known.get(value.index)
+        b, so_far = self.b, self._so_far(value)
         if factor is None:
             total = more if so_far is None else b.add(so_far, more)
         elif so_far is None:
@@ -54,8 +59,12 @@ class Cotangents:
 
     def take(self, value: Value, less: Value) -> None:
         """Take ``less`` from the cotangent of ``value``."""
-        so_far = self._known.get(value.index)
+        so_far = self._so_far(value)
         self._known[value.index] = self.b.neg(less) if so_far is None else self.b.sub(so_far, less)
+
+    def _so_far(self, value: Value) -> Value | None:
+        found = self._known.get(value.index)
+        return self._begin(value) if found is None else found
 
     def put(self, value: Value, cotangent: Value) -> None:
         """Make it the cotangent of ``value``."""
@@ -73,6 +82,16 @@ def transpose(cotangents: Cotangents, values: Iterable[Value]) -> None:
         cotangent = cotangents[value]
         if cotangent is not None:
             VJP[value.op](cotangents, value, cotangent)
+
+
+def movable(values: Iterable[Value], sources: Collection[int]) -> set[int]:
+    """Those of ``values``, which are in order, that move with one of ``sources``: by index."""
+    found: set[int] = set()
+    for value in values:
+        moves = value.op not in FLAT and value.type != "i1"
+        if value.index in sources or (moves and any(v.index in found for v in value.operands)):
+            found.add(value.index)
+    return found
 
 
 def _add(c: Cotangents, v: Value, g: Value) -> None:
@@ -94,9 +113,11 @@ def _mul(c: Cotangents, v: Value, g: Value) -> None:
 
 def _div(c: Cotangents, v: Value, g: Value) -> None:
     x, y = v.operands
-    share = c.b.div(g, c.image(y))
+    b, by = c.b, c.image(y)
+    # what does not vary is inverted once
+    share = b.div(g, by) if y.varies else b.mul(g, b.div(1.0, by))
     c.add(x, share)
-    c.take(y, c.b.mul(share, c.image(v)))
+    c.take(y, b.mul(share, c.image(v)))
 
 
 def _fma(c: Cotangents, v: Value, g: Value) -> None:
@@ -204,6 +225,8 @@ VJP: dict[str, Rule] = {
         ("floor", "to_float", "const", "inlet", "param", "state", "tstate", "look"), _nothing
     ),
 }
+FLAT = frozenset(name for name, rule in VJP.items() if rule is _nothing)
+"""Operations whose results do not move with what they are made of."""
 WITHOUT = frozenset(
     {name for name, op in OPS.items() if op.result in {"i1", "i64", "table"}}
     | {"pool", "deposit", "drain"}

@@ -503,11 +503,13 @@ class _Turning:
         self.order.reverse()  # equal nodes stand in the order of those that they are of
         for index, adding in enumerate(self.order, count):
             adding.index = index
+        mark = "* "
+        while any(mark in node.name for node in self.graph.nodes):  # no name is given twice
+            mark = f"*{mark}"
         nodes = [
             *self.twins,
-            *(self._node(adding, f"{adding.like.name}* {adding.index}") for adding in self.order),
+            *(self._node(adding, f"{adding.like.name}{mark}{adding.index}") for adding in self.order),
         ]
-        assert len({node.name for node in nodes}) == len(nodes)
         joint = Frozen(
             self.graph.sample_rate, self.graph.batch, nodes, [], {}, self.graph.fingerprint
         )

@@ -17,7 +17,7 @@ from amp.contract import Inlet, NodeType, Param, Take, Trace
 from amp.errors import NotDifferentiable
 from amp.frozen import Edge
 from amp.ir import ancestors
-from amp.ir.vjp import Cotangents, transpose
+from amp.ir.vjp import Cotangents, movable, transpose
 from amp.jit.trace import arguments, by_token, call_forward, constant_list, one_or_all
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """The tokens of a firing, each with a value for every plane."""
 
 GRADIENT = "gradient."
-"""First letters of the name of a state that adds up the cotangent of a param."""
+"""First letters of the name of a state that adds up the cotangent of a value that does not vary."""
 SCOPE = "0.0"
 
 
@@ -338,21 +338,34 @@ def _spread(
     known: Callable[[Value], Value | None],
     seeds: list[Planes],
 ) -> list[Planes]:
-    """Cotangents of the inlets, from ``seeds``, those of the outlets; states and params get theirs."""
+    """Cotangents of the inlets, from ``seeds``, those of the outlets; states and params get theirs.
+
+    What does not vary is the same in every frame. So the cotangents of those values of it that frames
+    work with are added up frame by frame, and the sums are carried to the params once, at the end.
+    """
     trace = traced.trace
+    varying = [value for value in trace.values if value.varies]
+    steady = [value for value in trace.values if not value.varies]
+    params = [
+        (v, str(v.attribute).removeprefix(f"{SCOPE}.")) for v in steady if v.op == "param"
+    ]
+    wanted = {value.index: name for value, name in params if name in pattern.params}
+    moved = movable(steady, wanted)
+    sums: dict[int, tuple[Value, Value]] = {}
     copy = _Copy(b, traced, known)
 
     def pool(line: Value) -> Value:
         name = str(line.attribute)
         return b.pool(name.removeprefix(f"{SCOPE}."), trace.line_lengths[name])
 
-    cotangents = Cotangents(b, copy, pool)
-    params = [
-        (v, str(v.attribute).removeprefix(f"{SCOPE}.")) for v in trace.values if v.op == "param"
-    ]
-    wanted = [(value, name) for value, name in params if name in pattern.params]
-    for value, name in wanted:
-        cotangents.put(value, b.state(GRADIENT + name))
+    def begin(value: Value) -> Value | None:
+        if value.index not in moved:
+            return None
+        so_far = b.state(f"{GRADIENT}{len(sums)}")
+        sums[value.index] = value, so_far
+        return so_far
+
+    cotangents = Cotangents(b, copy, pool, begin)
     for outlet, seed in zip(traced.outlets, seeds, strict=True):
         for values, planes in zip(outlet, seed, strict=bool(seed)):
             for value, cotangent in zip(values, planes, strict=True):
@@ -361,23 +374,29 @@ def _spread(
     for value in states:
         name = str(value.attribute)
         cotangents.add(trace.nexts[name], b.state(name.removeprefix(f"{SCOPE}.")))
-    transpose(cotangents, trace.values)
+    transpose(cotangents, varying)
     for value in states:
         found = cotangents[value]
         b.next(
             str(value.attribute).removeprefix(f"{SCOPE}."), b.const(0.0) if found is None else found
         )
-    for value, name in wanted:
-        total = cotangents[value]
-        assert total is not None
-        b.next(GRADIENT + name, total)
-    zero = b.const(0.0)
+    totals = Cotangents(b, copy, pool)
+    for number, (value, so_far) in enumerate(sums.values()):
+        b.next(f"{GRADIENT}{number}", _known(cotangents, value))
+        totals.put(value, so_far)
+    transpose(totals, steady)
+    for value, name in params:
+        if value.index in wanted:
+            b.total(name, _known(totals, value))
+    return [
+        [[_known(cotangents, v) for v in planes] for planes in tokens] for tokens in traced.inlets
+    ]
 
-    def given(value: Value) -> Value:
-        found = cotangents[value]
-        return zero if found is None else found
 
-    return [[[given(v) for v in planes] for planes in tokens] for tokens in traced.inlets]
+def _known(cotangents: Cotangents, value: Value) -> Value:
+    """The cotangent of ``value``, 0 if nothing depends on it."""
+    found = cotangents[value]
+    return cotangents.b.const(0.0) if found is None else found
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from amp.errors import ArenaExhausted
 from amp.jit import words as w
 from amp.jit.archetypes import load
 from amp.jit.arena import ALIGN, Arena, BoundRing
-from amp.jit.flushed import call_flushed
 from amp.jit.lowered import SILENCE
+from amp.jit.once import Once
 from amp.jit.passes.hoist import PREPARED
 from amp.jit.slots import slot_values, table_values
 from amp.jit.words import Words, scratch_areas
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from amp.graph import Node
     from amp.ir import Kernel
     from amp.jit.engine import Native
+    from amp.jit.generate import Natives
     from amp.jit.lowered import Call, InBinding, Lowered, OutBinding
     from amp.schedule import Pace
-
-    Natives = tuple[Native | None, Native | None]
 
 
 class BoundCall:
@@ -39,7 +38,7 @@ class BoundCall:
 
     def __init__(self, call: Call, arena: Arena, frames: int, natives: Natives) -> None:
         self.call, self.arena = call, arena
-        self.native, self.preparing = natives
+        self.natives, self.native = natives, natives.kernel
         kernel = call.code.kernel
         self.layout = Words.of(kernel)
         tiles, width = call.tiles, call.width
@@ -58,9 +57,9 @@ class BoundCall:
         padded = call.tiles * call.width
         self.words_at = arena.reserve(8 * self.layout.total)
         self.param_at = arena.reserve(8 * padded * len(kernel.params))
-        if call.code.prepare is not None:
-            self.prepare_words_at = arena.reserve(8 * Words.of(call.code.prepare).total)
-            self.prepare_param_at = arena.reserve(8 * padded * len(call.code.prepare.params))
+        self.preparing = self._once(call.code.prepare, self.natives.prepare)
+        self.finishing = self._once(call.code.finish, self.natives.finish)
+        self.total_at = arena.reserve(8 * padded * len(call.code.totals))
         self.node_words = self.nodes_at = 0
         if kernel.block is not None:
             self.node_words = -(-sum(count for _, count in kernel.block.tables) // 8) * 8
@@ -88,6 +87,11 @@ class BoundCall:
         if kernel.block is not None and kernel.archetype != NATIVE:
             own = load(kernel.archetype).scratch(kernel.block.sizes, self.frames)
             self.scratch_bytes += 8 * own + ALIGN
+
+    def _once(self, kernel: Kernel | None, native: Native | None) -> Once | None:
+        if kernel is None or native is None:
+            return None
+        return Once(self.call, kernel, native, self.arena)
 
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
@@ -261,16 +265,14 @@ class Bound:
 
     def fill_params(self, bound: BoundCall) -> None:
         """Write every parameter of a call into its lanes, and prepare its coefficients."""
-        code = bound.call.code
-        self._fill_slots(bound, bound.param_at, code.kernel)
+        self._fill_slots(bound, bound.param_at, bound.call.code.kernel)
         if bound.node_words:
             self._fill_tables(bound)
-        if bound.preparing is not None and code.prepare is not None:
-            self._fill_slots(bound, bound.prepare_param_at, code.prepare)
-            words = self.arena.view(
-                bound.prepare_words_at, (Words.of(code.prepare).total,), np.int64
-            )
-            call_flushed(bound.preparing.address, words.ctypes.data, 1)
+        for once in (bound.preparing, bound.finishing):
+            if once is not None:
+                self._fill_slots(bound, once.param_at, once.kernel)
+        if bound.preparing is not None:
+            bound.preparing.run()
 
     def _fill_slots(self, bound: BoundCall, at: int, kernel: Kernel) -> None:
         call = bound.call
@@ -291,18 +293,15 @@ class Bound:
         for row in rows:
             load(kernel.archetype).prepare(row.ctypes.data, kernel.block.sizes)
 
-    def _fill_prepare(self, bound: BoundCall, prepare: Kernel) -> None:
-        """Have the preparing kernel's only port write to where the main kernel reads."""
-        call, layout = bound.call, Words.of(prepare)
-        words = self.arena.view(bound.prepare_words_at, (layout.total,), np.int64)
-        names = [name for name, _ in call.code.kernel.params]
-        first = names.index(f"{PREPARED}0")
-        words[w.TILES], words[w.LANES] = call.tiles, call.lanes
-        words[w.PARAMS] = self.address(bound.prepare_param_at)
-        port = words[layout.outlet(0) :]
-        port[w.BASE] = self.address(bound.param_at + 8 * call.width * first)
-        port[w.PLANE_STRIDE] = 8 * call.width
-        port[w.TILE_STRIDE] = 8 * call.width * len(names)
+    def _fill_once(self, bound: BoundCall) -> None:
+        """Have the preparing kernel write to where the main kernel reads, and the finishing one read what
+        that has left."""
+        names = [name for name, _ in bound.call.code.kernel.params]
+        if bound.preparing is not None:
+            first = 8 * bound.call.width * names.index(f"{PREPARED}0")
+            bound.preparing.fill(bound.state_at, bound.param_at + first, len(names))
+        if bound.finishing is not None:
+            bound.finishing.fill(bound.state_at, bound.total_at, len(bound.call.code.totals))
 
     def reset(self) -> None:
         """Start states, initial tokens, clocks at 0."""
@@ -349,8 +348,7 @@ class Bound:
         for i, out in enumerate(call.outs):
             self._fill_out_port(bound, i, out)
         self._fill_starts(bound)
-        if call.code.prepare is not None:
-            self._fill_prepare(bound, call.code.prepare)
+        self._fill_once(bound)
         for i, at in enumerate(bound.line_at):
             line = words[bound.layout.line(i) :]
             line[w.LINE_BASE] = self.address(at)

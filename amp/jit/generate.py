@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from amp.contract import NATIVE
 from amp.ir import print_kernel
@@ -20,17 +20,28 @@ if TYPE_CHECKING:
     from amp.jit.lowered import Call
 
 
-def generate(call: Call) -> tuple[Native | None, Native | None]:
-    """Machine code of a call's kernel, and of the kernel that prepares its coefficients."""
+class Natives(NamedTuple):
+    """Machine code of a call's kernel, and of those that run once, before and after it; a router of the
+    scheduler's has none."""
+
+    kernel: Native | None = None
+    prepare: Native | None = None
+    finish: Native | None = None
+
+
+def generate(call: Call) -> Natives:
+    """Machine code of all kernels of a call."""
     code = call.code
     if call.router:
-        return None, None
+        return Natives()
     ragged = bool(call.lanes % call.width)
-    prepare = None if code.prepare is None else machine_code(code.prepare, call.width)
     lone = call.lanes == call.groups[0].slots
     single = call.tiles == 1
     kernel = machine_code(code.kernel, call.width, ragged=ragged, single=single, lone=lone)
-    return kernel, prepare
+    once = (
+        None if one is None else machine_code(one, call.width) for one in (code.prepare, code.finish)
+    )
+    return Natives(kernel, *once)
 
 
 def machine_code(

@@ -80,6 +80,8 @@ class Code:
     """By group and outlet, where its squares are added up: in which of the kernel's ``powers``, plane
     by plane ("lane"), or in which of its out ports ("port")."""
     prepare: Kernel | None = None  # computes coefficients when parameters are set
+    finish: Kernel | None = None  # computes ``totals`` when all frames have been
+    totals: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -119,6 +119,19 @@ def find_states(bound: Calls) -> Places:
     return places
 
 
+def find_totals(bound: Calls) -> dict[tuple[str, str], Ints]:
+    """Words of the totals of a program, (batch, channel), by node and name."""
+    found: dict[tuple[str, str], Ints] = {}
+    for call in bound.calls:
+        names, width = call.call.code.totals, call.call.width
+        for i, total in enumerate(names):
+            for node, name, lanes, channel in _members(bound, call, total):
+                tile, place = np.divmod(lanes, width)
+                words = found.setdefault((node.name, name), _row(bound, node, "f64").first)
+                words[:, channel] = call.total_at // 8 + (tile * len(names) + i) * width + place
+    return found
+
+
 def find_guards(bound: Bound) -> tuple[Ints, Ints]:
     """Words of the arena in which lanes note their first unsound firing; the node of each, and which of
     its reads is meant or -1."""

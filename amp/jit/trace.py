@@ -11,7 +11,7 @@ import numpy as np
 from amp.contract import NATIVE, NodeType, Param, Trace
 from amp.errors import AmpError, BadNode, raised_at
 from amp.graph import Edge
-from amp.ir import BlockCall, InPort, Kernel, OutPort, StateSlot, Value
+from amp.ir import BlockCall, InPort, Kernel, OutPort, StateSlot, Value, ancestors
 from amp.jit.archetypes import load
 from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
@@ -126,7 +126,29 @@ def trace_kernel(
         powers=tuple(powers),
         every=every if power_at else 1,
     )
-    return Code(kernel, tuple(b.inits.values()), tuple(b.line_lengths.values()), power_at)
+    return Code(
+        kernel,
+        tuple(b.inits.values()),
+        tuple(b.line_lengths.values()),
+        power_at,
+        finish=_finishing(b, kernel) if b.totals else None,
+        totals=tuple(b.totals),
+    )
+
+
+def _finishing(b: Trace, kernel: Kernel) -> Kernel:
+    """The kernel that stores the totals of a trace, of what ``kernel`` has left in its states."""
+    states, totals = tuple(b.states.values()), tuple(b.totals.values())
+    return Kernel(
+        tuple(ancestors((*states, *totals))),
+        (),
+        (OutPort("ring", len(totals)),),
+        kernel.params,
+        kernel.states,
+        (),
+        states,
+        (totals,),
+    )
 
 
 def _router_code(number: int, part: Part, ins: list[InBinding], every: int) -> Code:
