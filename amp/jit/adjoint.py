@@ -367,8 +367,9 @@ class _Turning:
                 if what == "stream":
                     adding.sources.append(node.edges[int(number)])
                     adding.numbers.append(self._number(node, int(number)))
-                elif what == "kept":
-                    outlet = len(type(node.type).outlets) + int(number)
+                elif what in {"own", "kept"}:
+                    written = len(type(node.type).outlets) if what == "kept" else 0
+                    outlet = written + int(number)
                     adding.sources.append(Edge(node.index, outlet))
                     adding.numbers.append(-1)
             self._read(adding, arriving)

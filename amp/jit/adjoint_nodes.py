@@ -7,6 +7,7 @@ what only it knew: its states, and what it tapped of its lines. These its record
 
 from __future__ import annotations
 
+import itertools
 import types
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,16 @@ class Traced:
             if isinstance(initial, str):
                 found.setdefault(initial, []).append(name.removeprefix(f"{SCOPE}."))
         return found
+
+    def single(self) -> dict[int, tuple[int, int]]:
+        """Values that an outlet of one token is of, by index: outlet and plane."""
+        names = type(self.node.type).outlets
+        return {
+            value.index: (outlet, plane)
+            for outlet, tokens in enumerate(self.outlets)
+            for plane, value in enumerate(tokens[0])
+            if self.node.type.counts(names[outlet]) == (1,) and value.varies and value.op != "inlet"
+        }
 
     def unknown(self) -> list[Value]:
         """Values that no later firing could compute again."""
@@ -266,24 +277,43 @@ def _inlet(traced: Traced, value: Value, edges: Any) -> Value | None:
 
 @dataclass
 class Plan:
-    """An adjoint, made as a trial: which edges it reads, what it needs written down, and the edges that
-    get something."""
+    """An adjoint, made as a trial: which edges and outlets of the node it reads, what it needs written
+    down, and the edges that get something."""
 
     reads: list[int]
+    own: list[int]
     kept: list[Value]
     moved: list[int]
     is_identity: bool  # every wanted inlet has the cotangent of the outlet
 
 
 def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
-    """What the adjoint of a node reads."""
+    """What the adjoint of a node reads.
+
+    Where it can do with the node's outlets in place of as many states, they are not written down: others
+    may read the outlets too.
+    """
+    plan = _try(traced, pattern, {})
+    if plan.kept and not traced.takes:
+        other = _try(traced, pattern, traced.single())
+        if len(other.own) + len(other.kept) <= len(plan.kept):
+            return other
+    return plan
+
+
+def _try(traced: Traced, pattern: Pattern, own: dict[int, tuple[int, int]]) -> Plan:
+    """The same, if values of its outlets are known: ``own``, the outlet and plane by index."""
     b = Trace(traced.trace.sample_rate)
     b.enter(SCOPE, traced.node.type)
     unknown = {value.index: n for n, value in enumerate(traced.unknown())}
     first = len(traced.inlets)
     seeds_at = first + len(unknown)
+    own_at = seeds_at + len(traced.outlets)
 
     def known(value: Value) -> Value | None:
+        if value.index in own:
+            outlet, plane = own[value.index]
+            return b.emit("inlet", attribute=(own_at + outlet, plane))
         if value.index in unknown:
             return _read_kept(
                 b, value, b.emit("inlet", attribute=(first + unknown[value.index], 0))
@@ -320,6 +350,7 @@ def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
     plain = len(seeds) == 1 and [len(planes) for planes in seeds[0]] == [1]
     return Plan(
         sorted(port for port in ports if port < first),
+        sorted(port - own_at for port in ports if port >= own_at),
         [kept[port - first] for port in sorted(ports) if first <= port < seeds_at],
         moved,
         plain and not b.states and all(v is seeds[0][0][0] for v in wanted),
@@ -401,11 +432,12 @@ def _known(cotangents: Cotangents, value: Value) -> Value:
 
 @dataclass(frozen=True)
 class _Ports:
-    """The ports of an adjoint: the node's constants, the edges that it reads, what was written down, what
-    arrives, and what leaves; and how many tokens they move."""
+    """The ports of an adjoint: the node's constants, the edges that it reads, the outlets that it does,
+    what was written down, what arrives, and what leaves; and how many tokens they move."""
 
     constants: tuple[Inlet, ...]
     reads: tuple[str, ...]
+    own: tuple[str, ...]
     kept: tuple[str, ...]
     arrivals: tuple[str, ...]
     leaving: tuple[str, ...]
@@ -429,27 +461,32 @@ class _Ports:
             if not isinstance(source, tuple | Edge)
         )
         rates = reads | leaving | arrivals
-        return cls((*constants,), (*reads,), kept, (*arrivals,), (*leaving,), rates)
+        own = tuple(f"own_{o}" for o in plan.own)
+        return cls((*constants,), (*reads,), own, kept, (*arrivals,), (*leaving,), rates)
 
     @property
     def inlets(self) -> tuple[Inlet, ...]:
         """In the order in which ``forward`` is given them."""
-        return (*self.constants, *(Inlet(n) for n in (*self.reads, *self.kept, *self.arrivals)))
+        return (*self.constants, *(Inlet(n) for n in (*self.reads, *self.own, *self.kept, *self.arrivals)))
 
     def split(
         self, given: Sequence[Any], *, whole: bool
-    ) -> tuple[list[Planes], list[Any], list[Planes]]:
-        """What ``forward`` is given: of edges, written down, and arriving."""
+    ) -> tuple[list[Planes], list[list[Value]], list[Any], list[Planes]]:
+        """What ``forward`` is given: of edges, of outlets, written down, and arriving."""
 
         def tokens_of(name: str, value: Any) -> Planes:
             tokens = value if self.rates[name] != 1 else [value]
             return [list(token) if whole else [token] for token in tokens]
 
-        streams = given[len(self.constants) :]
-        kept, arriving = streams[len(self.reads) :], streams[len(self.reads) + len(self.kept) :]
+        rest = iter(given[len(self.constants) :])
+        streams, own, kept, arriving = (
+            [*itertools.islice(rest, len(names))]
+            for names in (self.reads, self.own, self.kept, self.arrivals)
+        )
         return (
-            [tokens_of(name, v) for name, v in zip(self.reads, streams, strict=False)],
-            [v for row in kept[: len(self.kept)] for v in (row if whole else [row])],
+            [tokens_of(name, v) for name, v in zip(self.reads, streams, strict=True)],
+            [row if whole else [row] for row in own],
+            [v for row in kept for v in (row if whole else [row])],
             [tokens_of(name, v) for name, v in zip(self.arrivals, arriving, strict=True)],
         )
 
@@ -458,22 +495,28 @@ def make_adjoint(
     traced: Traced, pattern: Pattern, plan: Plan, outlets: tuple[int, ...], *, first: bool
 ) -> type[NodeType]:
     """The adjoint that gives the cotangents of the inlets ``outlets``; the ``first`` one of a node also
-    those of its params. Its inlets are the node's constants, the edges that it reads (``stream_i``), what
-    was written down (``kept_i``), and what arrives (``cotangent_outlet_i``)."""
+    those of its params. Its inlets are the node's constants, the edges that it reads (``stream_i``), the
+    outlets that it does (``own_i``), what was written down (``kept_i``), and what arrives
+    (``cotangent_outlet_i``)."""
     if not first:
         pattern = replace(pattern, params=())
     ports = _Ports.of(traced, pattern, plan, outlets)
     place = {value.index: n for n, value in enumerate(traced.kept)}
+    read = {at: n for n, at in enumerate(plan.own)}
+    known_outlets = {i: (read[o], p) for i, (o, p) in traced.single().items() if o in read}
     lost = {value.index for value in traced.unknown()} - place.keys()
 
     def rate(_: NodeType, port: str) -> Any:
         return ports.rates.get(port, 1)
 
     def forward(_: NodeType, b: Trace, *given: Any) -> Any:
-        streams, kept, arriving = ports.split(given, whole=traced.whole)
+        streams, own, kept, arriving = ports.split(given, whole=traced.whole)
         edges = dict(zip(plan.reads, streams, strict=True))
 
         def known(value: Value) -> Value | None:
+            if value.index in known_outlets:
+                outlet, plane = known_outlets[value.index]
+                return own[outlet][plane]
             if value.index in place:
                 return _read_kept(b, value, kept[place[value.index]])
             at: Any = value.attribute
