@@ -20,6 +20,7 @@ from amp.jit.counts import FIRED, Counts
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
 from amp.jit.snapshot import Row, find_places, find_seats, find_states, find_totals, row_of
+from amp.jit.sums import Share, Sums
 from amp.result import Gradients, StateCotangents
 from amp.schedule import Pace
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from amp.contract import Param
     from amp.frozen import Frozen, Node
     from amp.jit.adjoint import Backward
     from amp.jit.bind import Bound, BoundCall
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Signals = Mapping[str, Array]
+    Found = tuple[Ints, tuple[str, str, Any]]
 
 LANES, HELD, MOST = 6, 7, 8
 """Columns of the rows that say what is put aside, see ``amp/archetypes_cpp/tape.hpp``."""
@@ -85,6 +88,10 @@ class Tape:
         self._places = find_places(self._twin, graph)
         self._find_read()
         self._states, self._totals = find_states(self._adjoint), find_totals(self._adjoint)
+        one = [some[0] for some in back.adjoints.values() if some]
+        self._state_places = self._find_states(one)
+        words = [words.ravel() for words, _ in self._state_places]
+        self._state_words = np.concatenate([np.zeros(0, np.int64), *words])
         self._arrivals = self._find_arrivals()
         self._ports = {(p.node.type.border, p.node.index): p for p in bound.border_ports()}
         self._functions = load_tape()
@@ -95,6 +102,7 @@ class Tape:
             for node in graph.nodes
             for slot, (param, entry) in wanted_params(node).items()
         ]
+        self._sums: dict[bool, Sums] = {}  # by whether the run begins at clock 0
         self._inputs: Signals = {}
         self.begin = self.end = 0
 
@@ -119,6 +127,8 @@ class Tape:
         """Record what follows: ``runner`` moves a program whose state has ``places`` in ``theirs`` and
         whose ``inputs``, which are kept, are in place."""
         changed = {n: v for n, v in params.items() if not _is_same(self.bound.params.get(n), v)}
+        if any(changed[p.name].shape != self._value(p).shape for _, _, p, _ in self._slots if p.name in changed):
+            self._sums.clear()
         self.bound.params.update(changed)
         for call in self.bound.calls if changed else ():
             self.bound.fill_params(call)
@@ -265,8 +275,12 @@ class Tape:
             )
 
     def _write_state(self, later: StateCotangents) -> None:
-        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
-        for words, (into, node, name) in self._find_state(self.end, every=True):
+        memory = self._memory()
+        every = [adjoint for some in self.back.adjoints.values() for adjoint in some]
+        for words, (into, node, name) in [
+            *self._find_states(every),
+            *self._find_moving(self.end, every),
+        ]:
             known: Any = getattr(later, into)
             values = known.get((node, name)) if into == "edges" else known.get(node, {}).get(name)
             if values is not None:
@@ -275,40 +289,54 @@ class Tape:
 
     def _read_state(self) -> StateCotangents:
         """As it is now, put into words when somebody asks."""
-        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
-        places = [*self._find_state(self.begin)]
-        words = np.concatenate([np.zeros(0, np.int64), *(w.ravel() for w, _ in places)])
-        known = np.where(words < 0, 0.0, memory[words])
-        values = np.split(known, np.cumsum([w.size for w, _ in places]))[:-1]
+        memory = self._memory()
+        one = [some[0] for some in self.back.adjoints.values() if some]
+        moving = [
+            (what, np.where(words < 0, 0.0, memory[words]))
+            for words, what in self._find_moving(self.begin, one)
+        ]
+        states, place = memory[self._state_words], self._state_places
 
         def tell() -> tuple[Any, Any, Any]:
-            nodes: dict[str, dict[str, Array]] = {}
-            lines: dict[str, dict[str, Array]] = {}
-            edges: dict[tuple[str, int], Array] = {}
-            for (at, (what, name, key)), some in zip(places, values, strict=True):
-                if what == "edges":
-                    edges[name, key] = some.reshape(at.shape)
+            found: dict[str, Any] = {"nodes": {}, "lines": {}, "edges": {}}
+            ends = np.cumsum([words.size for words, _ in place])[:-1]
+            parts = np.split(states, ends) if place else []
+            fixed = (
+                (what, some.reshape(words.shape))
+                for (words, what), some in zip(place, parts, strict=True)
+            )
+            for (into, node, name), values in (*fixed, *moving):
+                if into == "edges":
+                    found[into][node, name] = values
                 else:
-                    into = {"nodes": nodes, "lines": lines}[what]
-                    into.setdefault(name, {})[key] = some.reshape(at.shape)
-            return nodes, lines, edges
+                    found[into].setdefault(node, {})[name] = values
+            return found["nodes"], found["lines"], found["edges"]
 
         return StateCotangents(tell, self.graph.identity, self.begin)
 
-    def _find_state(
-        self, clock: int, *, every: bool = False
-    ) -> Iterator[tuple[Ints, tuple[str, str, Any]]]:
-        """Words of the cotangents of what is there at ``clock``, and what it is; of ``every`` adjoint, or of
-        one of each node."""
-        owners = {
+    def _owners(self, adjoints: list[Node]) -> dict[str, Node]:
+        """The node of each of some adjoints, by name."""
+        chosen = {adjoint.name for adjoint in adjoints}
+        return {
             adjoint.name: self.graph.nodes[index]
             for index, some in self.back.adjoints.items()
-            for adjoint in (some if every else some[:1])
+            for adjoint in some
+            if adjoint.name in chosen
         }
+
+    def _find_states(self, adjoints: list[Node]) -> list[Found]:
+        """Words of the cotangents of states, in some adjoints, and whose they are."""
+        owners = self._owners(adjoints)
+        return [
+            (row.first, ("nodes", owners[adjoint].name, name))
+            for (adjoint, name), row in self._states.states.items()
+            if adjoint in owners and not name.startswith(GRADIENT)
+        ]
+
+    def _find_moving(self, clock: int, adjoints: list[Node]) -> Iterator[Found]:
+        """The same of what lines and edges hold at ``clock``."""
+        owners = self._owners(adjoints) if self._states.lines else {}
         counts = Counts.at_pace(self.graph, self.pace, clock)
-        for (adjoint, name), row in self._states.states.items():
-            if adjoint in owners and not name.startswith(GRADIENT):
-                yield row.first, ("nodes", owners[adjoint].name, name)
         for (adjoint, name), line in self._states.lines.items():
             if adjoint in owners:
                 node = owners[adjoint]
@@ -360,24 +388,33 @@ class Tape:
         }
 
     def _params(self) -> dict[str, Array]:
-        """Cotangents of the params, of their own shapes: sums over what they were broadcast to."""
+        """Cotangents of the params, of their own shapes."""
         for call in self._adjoint.calls:
             if call.finishing is not None:
                 call.finishing.run()
-        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
-        sums: dict[str, Array] = {}
+        started = not self.begin
+        if started not in self._sums:
+            shapes = {p.name: self._value(p).shape for _, _, p, _ in self._slots}
+            self._sums[started] = Sums(shapes, self._shares(started=started))
+        return self._sums[started].of(self._memory())
+
+    def _value(self, param: Param) -> Array:
+        return self.bound.params.get(param.name, param.value)
+
+    def _shares(self, *, started: bool) -> Iterator[Share]:
+        """Where the cotangents of params lie; ``started``: also those of states that start with them."""
         for node, slot, param, entry in self._slots:
-            value = self.bound.params.get(param.name, param.value)
-            total = sums.setdefault(param.name, np.zeros(value.shape))
-            if node not in self.back.adjoints:
-                continue
-            adjoint = self.back.adjoints[node][0]
-            if (words := self._totals.get((adjoint.name, slot))) is not None:
-                _add(total, memory[words], entry)
-            starts = self.back.starts.get(node, {}).get(slot, ())
-            for state in starts if not self.begin else ():  # which started with it
-                _add(total, memory[self._states.states[adjoint.name, state].first], entry)
-        return sums
+            for adjoint in self.back.adjoints.get(node, ())[:1]:
+                if (words := self._totals.get((adjoint.name, slot))) is not None:
+                    yield Share(param, entry, words)
+                states = self.back.starts.get(node, {}).get(slot, ()) if started else ()
+                for state in states:
+                    words = self._states.states[adjoint.name, state].first
+                    yield Share(param, entry, words)
+
+    def _memory(self) -> Array:
+        """The words of the arena."""
+        return self.bound.arena.view(0, (self.bound.arena.size // 8,))
 
     def _find_volatile(self) -> list[tuple[int, int]]:
         """Memory of the adjoint that a pass begins with zeros in."""
@@ -410,18 +447,3 @@ def _native(steps: Steps, block: int) -> list[int]:
 
 def _is_same(mine: Array | None, theirs: Array) -> bool:
     return mine is not None and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
-
-
-def _add(total: Array, lanes: Array, entry: Any) -> None:
-    """Add what a param's (batch, channel) lanes, or those of one entry of it, come to."""
-    if entry is None:
-        axes = tuple(i for i in (0, 1) if total.ndim == 2 and total.shape[i] == 1)
-        total += lanes.sum(axes, keepdims=True) if total.ndim == 2 else lanes.sum()
-    elif isinstance(entry, int):
-        if total.ndim == 2:
-            at = entry if total.shape[1] > 1 else 0
-            total[:, at : at + 1] += lanes if len(total) > 1 else lanes.sum(0, keepdims=True)
-        else:
-            total += lanes.sum()
-    else:
-        total[entry] += lanes.sum()
