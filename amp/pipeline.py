@@ -265,6 +265,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     """Every step from a checked graph to its backward pass in memory; see `Program.backward`."""
     from amp.jit.adjoint import differentiate
     from amp.jit.cluster import KPN_WIDTH, Clustering
+    from amp.jit.cut import cut_clusters
     from amp.jit.runtime import Threads
     from amp.schedule.plan import Planner
     from amp.tape import Tape
@@ -291,7 +292,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
 
     items = kernels(back.twins)
     first = sum(item.kernels for item in items), len(items)
-    items += kernels(back.adjoint)
+    items += cut_clusters(clustering, kernels(back.adjoint), frozen.batch)
 
     # the last steps: as for any graph, without looking at values
     plain = replace(options, on_nonfinite="propagate", heat=0)

@@ -95,10 +95,15 @@ class Clustering:
         out.sort(key=lambda item: (item.before.bit_count(), item.index))
         return out
 
-    def new_cluster(self, groups: list[Group]) -> Cluster:
-        """A cluster of the outermost block."""
-        self._items += 1
-        return Cluster(self._items - 1, 1, groups)
+    def split(self, cluster: Cluster, pieces: list[list[Group]]) -> list[Item]:
+        """A cluster of the outermost block as clusters of the ``pieces`` of its groups, in order."""
+        out: list[Item] = []
+        for groups in pieces[:-1]:
+            out.append(Cluster(self._items, cluster.level, groups, cluster.before))
+            cluster.before |= 1 << self._items
+            self._items += 1
+        cluster.groups = pieces[-1]
+        return [*out, cluster]
 
     def as_chain(self, chain: list[Group]) -> Group:
         """One skewed group of a chain of one-lane groups; it is read like the last of them."""

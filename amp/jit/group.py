@@ -304,3 +304,31 @@ class Grouping:
             int(graph.history[number]),
             bool(self._same[numbers].all()),
         )
+
+
+def dataflow_order(groups: list[Group], group_of: Ints) -> list[int]:
+    """Order in which every value comes before its users in registers."""
+    number_of = {group.number: i for i, group in enumerate(groups)}
+    done: set[int] = set()
+    order: list[int] = []
+
+    def sources(i: int) -> list[int]:
+        return [
+            number_of[int(group_of[read.source[0]])]
+            for read in groups[i].reads
+            if read.plain and int(group_of[read.source[0]]) in number_of
+        ]
+
+    for first in range(len(groups)):
+        stack = [first]
+        while stack:
+            i = stack[-1]
+            waiting = [s for s in sources(i) if s not in done and s != i]
+            if i in done:
+                stack.pop()
+            elif waiting:
+                stack += waiting
+            else:
+                done.add(i)
+                order.append(stack.pop())
+    return order

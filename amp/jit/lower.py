@@ -13,7 +13,7 @@ import numpy as np
 
 from amp.cycles import Cycle
 from amp.jit.emit_across import FRAMES
-from amp.jit.group import Cluster, NarrowLoop
+from amp.jit.group import Cluster, NarrowLoop, dataflow_order
 from amp.jit.lowered import (
     SILENCE,
     Call,
@@ -256,7 +256,7 @@ class _Lowering:
         width = 1 if head.prebuilt or head.across else tile_width(lanes, head.width)
         ins: list[InBinding] = []
         number_of = {group.number: i for i, group in enumerate(cluster.groups)}
-        order = _dataflow_order(cluster.groups, self.clustering.group_of, number_of)
+        order = dataflow_order(cluster.groups, self.clustering.group_of)
         parts: dict[int, Part] = {}
         for i in order:
             group = cluster.groups[i]
@@ -426,30 +426,3 @@ def _border_input(group: Group, lanes: int, position: int) -> InBinding:
     """A table whose entries point at the caller's array, run by run."""
     none = np.full((group.planes, lanes), -1, np.int64)
     return InBinding("table", none, none, none, none, border="input", border_group=position)
-
-
-def _dataflow_order(groups: list[Group], group_of: Ints, number_of: dict[int, int]) -> list[int]:
-    """Order in which every value comes before its users in registers."""
-    done: set[int] = set()
-    order: list[int] = []
-
-    def sources(i: int) -> list[int]:
-        return [
-            number_of[int(group_of[read.source[0]])]
-            for read in groups[i].reads
-            if read.plain and int(group_of[read.source[0]]) in number_of
-        ]
-
-    for first in range(len(groups)):
-        stack = [first]
-        while stack:
-            i = stack[-1]
-            waiting = [s for s in sources(i) if s not in done and s != i]
-            if i in done:
-                stack.pop()
-            elif waiting:
-                stack += waiting
-            else:
-                done.add(i)
-                order.append(stack.pop())
-    return order

@@ -36,17 +36,11 @@ def skew_chains(clustering: Clustering, items: list[Item], batch: int, frames: i
     observed = _observed(clustering, items)
     out: list[Item] = []
     for item in items:
-        pieces = [item.groups]
         if isinstance(item, Cluster) and item.head.slots * batch * item.head.parts == 1:
             pieces = _split(clustering, item.groups, observed)
-        for groups in pieces[:-1]:
-            early = clustering.new_cluster(groups)
-            early.before = item.before
-            item.before |= 1 << early.index
-            out.append(early)
-        if isinstance(item, Cluster):
-            item.groups = pieces[-1]
-        out.append(item)
+            out += clustering.split(item, pieces)
+        else:
+            out.append(item)
     return out
 
 
