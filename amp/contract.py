@@ -492,16 +492,17 @@ class Trace(Builder):
         self.line_lengths: dict[str, int] = {}
         self.slots: dict[str, Value] = {}
         self.totals: dict[str, Value] = {}
-        self._scope = ""
+        self._scope = self._slots = ""
         self._node: NodeType | None = None
 
-    def enter(self, scope: str, node: NodeType) -> None:
-        """Start tracing ``node``; ``scope`` is a prefix that no other node of the kernel has."""
-        self._scope, self._node = scope, node
+    def enter(self, scope: str, node: NodeType, slots: str = "") -> None:
+        """Start tracing ``node``; ``scope`` is a prefix that no other node of the kernel has, ``slots`` that
+        of one that is given the same numbers."""
+        self._scope, self._slots, self._node = scope, slots or scope, node
 
     def slot(self, name: str, *, integer: bool = False) -> Value:
         """Per-lane number that the program supplies, constant in a block."""
-        full = f"{self._scope}.{name}"
+        full = f"{self._slots}.{name}"
         value = self.emit("iparam" if integer else "param", attribute=full)
         self.slots[full] = value
         return value

@@ -278,7 +278,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
         )
 
     # adjoint: the graph turned round, beside a twin that writes down what it needs
-    back = differentiate(frozen, pace)
+    back = differentiate(frozen, pace, replay=ipls is not None)
     frames = TAPE_FRAMES if ipls is None else max(TAPE_FRAMES, ipls.block)
     width = KPN_WIDTH if ipls is None else ipls.width
 

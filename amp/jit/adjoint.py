@@ -34,10 +34,12 @@ from amp.jit.adjoint_nodes import (
     Pattern,
     Plan,
     Traced,
+    can_replay,
     edge_rates,
     instance,
     make_adjoint,
     make_recorder,
+    make_replay,
     plan_adjoint,
     refuse,
     wanted_params,
@@ -45,6 +47,8 @@ from amp.jit.adjoint_nodes import (
 from amp.schedule import Paces
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from amp.contract import NodeType, Take
@@ -137,20 +141,23 @@ class JointPaces(Paces):
         return self._with(most * self._graph.produced, self._paces.held(block))
 
 
-def differentiate(graph: Frozen, pace: Paces) -> Backward:
+def differentiate(graph: Frozen, pace: Paces, *, replay: bool) -> Backward:
     """The adjoint of a settled graph.
+
+    With ``replay``, streams that adjoints read are computed again beside them where that needs nothing that
+    they do not read anyway: in a common kernel, they need no memory.
 
     Raises
     ------
     NotDifferentiable
         Naming the node that has none.
     """
-    return _Turning(graph, pace).run()
+    return _Turning(graph, pace, replay=replay).run()
 
 
 class _Turning:
-    def __init__(self, graph: Frozen, pace: Paces) -> None:
-        self.graph, self.pace = graph, pace
+    def __init__(self, graph: Frozen, pace: Paces, *, replay: bool) -> None:
+        self.graph, self.pace, self.replay = graph, pace, replay
         self.traces: dict[tuple[Any, ...], Traced] = {}
         self.moving: dict[tuple[Any, ...], set[int]] = {}
         self.heard = self._heard()
@@ -159,6 +166,17 @@ class _Turning:
         self.own: dict[int, list[Adding]] = {}  # adjoints of a node
         self.given: dict[tuple[int, int], Given] = {}
         self.plans: dict[tuple[Any, ...], tuple[Traced, Plan, dict[Any, Any]]] = {}
+        self.replays: dict[int, Adding] = {}  # what gives a node's outlets again
+        self.plan_of: dict[int, tuple[Traced, Plan, dict[Any, Any]]] = {}
+        self.key_of: dict[int, tuple[Any, ...]] = {}
+        self.plain = (
+            (graph.delay + graph.tokens == 0)
+            & (graph.consumed == 1)
+            & (graph.produced == 1)
+            & (graph.takings == 1)
+            & (graph.writings == 1)
+            & (pace.offset[graph.source] == pace.offset[graph.consumer])
+        )
         self.order: list[Adding] = []
         self.starts: dict[int, dict[str, list[str]]] = {}
         self.arrivals: dict[tuple[int, int], Given] = {}
@@ -175,6 +193,8 @@ class _Turning:
                 self.readers[edge.source, edge.outlet].append((node.index, at))
         for node in reversed(nodes):
             self._open(node)
+        if self.replay:
+            self._replay(nodes)
         for node in reversed(nodes):
             self._connect(node)
         return self._finish()
@@ -282,6 +302,7 @@ class _Turning:
             plan = plan_adjoint(traced, pattern)
             self.plans[key] = dataclasses.replace(traced, kept=plan.kept), plan, {}
         traced, plan, kinds = self.plans[key]
+        self.key_of[node.index], self.plan_of[node.index] = key, self.plans[key]
         self.starts[node.index] = traced.starts()
         if plan.kept:
             self._write_down(node, traced, kinds)
@@ -324,6 +345,74 @@ class _Turning:
         rate = node.type.counts(type(node.type).outlets[outlet])
         return len(self.readers[node.index, outlet]) > MOST and rate == (1,)
 
+    # ---- what is computed again
+
+    def _replay(self, nodes: list[Node]) -> None:
+        """Find the streams that adjoints read and that are computed again beside them."""
+        plans = {node.index: self.plan_of[node.index] for node in nodes if node.index in self.plan_of}
+        fit: set[int] = set()
+        for node in nodes:
+            if node.index not in plans:
+                continue
+            traced, plan, _ = plans[node.index]
+            inputs = all(
+                at in plan.reads
+                or self._again(node, at, fit)
+                or self.graph.nodes[edge.source].type.border == "input"
+                for at, edge in enumerate(node.edges)
+            )
+            if inputs and can_replay(traced):
+                fit.add(node.index)
+        wanted = [
+            node.edges[at].source
+            for node in nodes
+            if node.index in plans and self.own[node.index]
+            for at in plans[node.index][1].reads
+            if self._again(node, at, fit)
+        ]
+        while wanted:
+            index = wanted.pop()
+            if index in self.replays:
+                continue
+            node = self.graph.nodes[index]
+            traced, plan, kinds = plans[index]
+            if "replay" not in kinds:
+                kinds["replay"] = make_replay(traced, plan)
+            code = (self.key_of[index], "replay", node.channels)
+            kind = instance(kinds["replay"], node.type)
+            self.replays[index] = Adding(kind, node, node.channels, code)
+            wanted += [
+                edge.source for at, edge in enumerate(node.edges) if self._again(node, at, fit)
+            ]
+        for node in reversed(nodes):
+            if adding := self.replays.get(node.index):
+                self._connect_replay(node, adding)
+
+    def _again(self, node: Node, at: int, fit: Collection[int]) -> bool:
+        """An edge of ``node`` comes from one of ``fit``, and what it reads was written by the same firing."""
+        number, edge = self._number(node, at), node.edges[at]
+        return edge.source in fit and bool(self.plain[number])
+
+    def _connect_replay(self, node: Node, adding: Adding) -> None:
+        adding.sources += [s for s in node.sources if not isinstance(s, tuple | Edge)]
+        for at in range(len(node.edges)):
+            self._read_stream(adding, node, at)
+        for at in range(len(type(adding.kind).inlets) - len(adding.sources)):
+            adding.sources.append(Edge(node.index, len(type(node.type).outlets) + at))
+            adding.numbers.append(-1)
+        self.order.append(adding)
+
+    def _read_stream(self, adding: Adding, node: Node, at: int) -> None:
+        """Have ``adding`` read what ``node`` does at an edge."""
+        edge = node.edges[at]
+        if self._again(node, at, self.replays):
+            by = self.replays[edge.source]
+            adding.sources.append(Given(by, edge.outlet, by.channels, 0, -1))
+            adding.numbers.append(-1)
+        else:
+            adding.sources.append(edge)
+            adding.numbers.append(self._number(node, at))
+
     # ---- what they read
 
     def _connect(self, node: Node) -> None:
@@ -365,8 +454,7 @@ class _Turning:
             for name in names[len(constants) :]:
                 what, _, number = name.partition("_")
                 if what == "stream":
-                    adding.sources.append(node.edges[int(number)])
-                    adding.numbers.append(self._number(node, int(number)))
+                    self._read_stream(adding, node, int(number))
                 elif what in {"own", "kept"}:
                     written = len(type(node.type).outlets) if what == "kept" else 0
                     outlet = written + int(number)

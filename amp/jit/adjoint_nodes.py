@@ -501,31 +501,12 @@ def make_adjoint(
     if not first:
         pattern = replace(pattern, params=())
     ports = _Ports.of(traced, pattern, plan, outlets)
-    place = {value.index: n for n, value in enumerate(traced.kept)}
-    read = {at: n for n, at in enumerate(plan.own)}
-    known_outlets = {i: (read[o], p) for i, (o, p) in traced.single().items() if o in read}
-    lost = {value.index for value in traced.unknown()} - place.keys()
 
     def rate(_: NodeType, port: str) -> Any:
         return ports.rates.get(port, 1)
 
     def forward(_: NodeType, b: Trace, *given: Any) -> Any:
-        streams, own, kept, arriving = ports.split(given, whole=traced.whole)
-        edges = dict(zip(plan.reads, streams, strict=True))
-
-        def known(value: Value) -> Value | None:
-            if value.index in known_outlets:
-                outlet, plane = known_outlets[value.index]
-                return own[outlet][plane]
-            if value.index in place:
-                return _read_kept(b, value, kept[place[value.index]])
-            at: Any = value.attribute
-            if value.op == "inlet" and at[0] in edges:
-                return _inlet(traced, value, edges)
-            if value.op == "inlet" or value.index in lost:  # nothing that counts depends on it
-                return b.iconst(0) if value.type == "i64" else b.const(float("nan"))
-            return None
-
+        arriving, known = _given(b, traced, plan, ports, given)
         seeds: list[Planes] = []
         for o, tokens in enumerate(traced.outlets):
             some = [arriving.pop(0) for _ in range(pattern.readers[o])]
@@ -547,6 +528,74 @@ def make_adjoint(
 
     body = {"inlets": ports.inlets, "outlets": ports.leaving, "rate": rate, "forward": forward}
     return _subtype(type(traced.node.type), body | NEUTRAL)
+
+
+def _given(
+    b: Trace, traced: Traced, plan: Plan, ports: _Ports, given: Sequence[Any]
+) -> tuple[list[Planes], Callable[[Value], Value | None]]:
+    """What arrives, of all that a ``forward`` is given, and the values of ``traced`` that it knows by the
+    rest."""
+    streams, own, kept, arriving = ports.split(given, whole=traced.whole)
+    edges = dict(zip(plan.reads, streams, strict=True))
+    place = {value.index: n for n, value in enumerate(traced.kept)}
+    lost = {value.index for value in traced.unknown()} - place.keys()
+    read = {at: n for n, at in enumerate(plan.own)}
+    outlets = {i: (read[o], p) for i, (o, p) in traced.single().items() if o in read}
+
+    def known(value: Value) -> Value | None:
+        if value.index in outlets:
+            outlet, plane = outlets[value.index]
+            return own[outlet][plane]
+        if value.index in place:
+            return _read_kept(b, value, kept[place[value.index]])
+        at: Any = value.attribute
+        if value.op == "inlet" and at[0] in edges:
+            return _inlet(traced, value, edges)
+        if value.op == "inlet" or value.index in lost:  # nothing that counts depends on it
+            return b.iconst(0) if value.type == "i64" else b.const(float("nan"))
+        return None
+
+    return arriving, known
+
+
+def can_replay(traced: Traced) -> bool:
+    """The node's outlets follow from what it reads and what is written down of it."""
+    kind = traced.node.type
+    if traced.takes or traced.whole or {*edge_rates(traced.node)} - {1}:
+        return False
+    kept = {value.index for value in traced.kept}
+    unknown = {value.index for value in traced.unknown()}
+    pending = [value for tokens in traced.outlets for planes in tokens for value in planes]
+    seen: set[int] = set()
+    while pending:
+        value = pending.pop()
+        if value.index in seen | kept:
+            continue
+        if value.index in unknown or value.op == "clock":
+            return False
+        seen.add(value.index)
+        pending += value.operands
+    return all(kind.counts(outlet) == (1,) for outlet in type(kind).outlets)
+
+
+def make_replay(traced: Traced, plan: Plan) -> type[NodeType]:
+    """The node type that gives the node's outlets again, of its edges and of what was written down: its
+    inlets are those of an adjoint to which nothing arrives."""
+    edges = [*range(len(traced.inlets))]
+    plan = replace(plan, reads=edges, own=[])
+    ports = _Ports.of(traced, Pattern((), (), (0,) * len(traced.outlets)), plan, ())
+
+    def rate(_: NodeType, __: str) -> int:
+        return 1
+
+    def forward(_: NodeType, b: Trace, *given: Any) -> Any:
+        copy = _Copy(b, traced, _given(b, traced, plan, ports, given)[1])
+        out = [copy(planes[0]) for (planes,) in traced.outlets]
+        return tuple(out) if len(out) > 1 else out[0]
+
+    return _subtype(
+        type(traced.node.type), {"inlets": ports.inlets, "rate": rate, "forward": forward} | NEUTRAL
+    )
 
 
 NEUTRAL: dict[str, Any] = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amp.cycles import Cycle
+from amp.frozen import Edge
 from amp.jit.emit_across import FRAMES
 from amp.jit.group import Cluster, NarrowLoop, dataflow_order
 from amp.jit.lowered import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import Take
-    from amp.graph import Edge
     from amp.jit.cluster import Clustering
     from amp.jit.group import Group, Item, Read
     from amp.jit.guard import Mode
@@ -258,6 +258,8 @@ class _Lowering:
         number_of = {group.number: i for i, group in enumerate(cluster.groups)}
         order = dataflow_order(cluster.groups, self.clustering.group_of)
         parts: dict[int, Part] = {}
+        ports: dict[tuple[object, ...], int] = {}
+        numbered: dict[tuple[object, ...], int] = {}
         for i in order:
             group = cluster.groups[i]
             sources: list[tuple[str, int, int]] = []
@@ -273,21 +275,26 @@ class _Lowering:
                     source = number_of[int(self.clustering.group_of[read.source[0]])]
                     sources.append(("value", source, read.edges[0].outlet))
                 else:
-                    sources.append(("port", len(ins), 0))
-                    ins.append(self._bind_in(read, group, lanes, width))
+                    binding = self._bind_in(read, group, lanes, width)
                     if head.skewed:
-                        ins[-1].mode = "uniform"
+                        binding.mode = "uniform"
+                    port = ports.setdefault(binding.key, len(ins))  # what several read is read once
+                    if port == len(ins):
+                        ins.append(binding)
+                    sources.append(("port", port, 0))
             if group.first.type.border == "input":
                 sources.append(("port", len(ins), 0))
                 ins.append(_border_input(group, 1 if head.skewed else lanes, i))
-            parts[i] = Part(group, sources, self._bind_outs(group, i, width), self._sums(group))
+            outs = self._bind_outs(group, i, width)
+            slots = numbered.setdefault(_numbers(group), i) if group.first.type.backward else i
+            parts[i] = Part(group, sources, outs, self._sums(group), slots)
         key = (tuple(order), *(part.key(ins) for part in parts.values()))
         code = self.traced.get(key)
         if code is None:
             rate = self.sample_rate * head.pace.firings / head.pace.frames
             code = self.traced[key] = trace_kernel(parts, ins, rate, self.guard, self.every)
-        outs = [out for part in parts.values() for _, out in part.outs]
-        call = Call(code, cluster.groups, width, lanes, head.pace, ins, outs, cluster)
+        bindings = [out for part in parts.values() for _, out in part.outs]
+        call = Call(code, cluster.groups, width, lanes, head.pace, ins, bindings, cluster)
         self.calls.append(call)
         return call
 
@@ -420,6 +427,17 @@ class _Lowering:
             for class_ in range(1 + max(self.classes.values(), default=0))
             if (ring := self.ring_of.get((group.number, outlet, class_), -1)) >= 0
         ]
+
+
+def _numbers(group: Group) -> tuple[object, ...]:
+    """Equal for groups whose members are given the same numbers: a node's adjoint, and what computes its
+    outlets again."""
+    numbers = []
+    for node in group.members:
+        inlets = zip(type(node.type).inlets, node.sources, strict=True)
+        numbers += [(i.name, id(s)) for i, s in inlets if not isinstance(s, tuple | Edge)]
+        numbers += [(name, id(getattr(node.type, name))) for name in type(node.type).params]
+    return group.parts, group.planes, group.spread, *numbers
 
 
 def _border_input(group: Group, lanes: int, position: int) -> InBinding:

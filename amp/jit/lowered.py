@@ -55,6 +55,13 @@ class InBinding:
     border: str = ""
     border_group: int = -1
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for ports that read the same tokens."""
+        places = (self.ring, self.plane, self.lane, self.tokens)
+        moves = (self.rate, self.step, self.cycle and self.cycle.counts)
+        return self.mode, *moves, *(place.tobytes() for place in places)
+
 
 @dataclass(slots=True)
 class OutBinding:

@@ -38,12 +38,15 @@ class Part:
         Each outlet that goes to memory, and where to.
     sums
         Which of its reads are of sums that no one looks at before.
+    slots
+        The first group of the kernel whose nodes are given the same numbers.
     """
 
     group: Group
     sources: list[tuple[str, int, int]]
     outs: list[tuple[int, OutBinding]]
     sums: tuple[int, ...]
+    slots: int
 
     def key(self, ins: list[InBinding]) -> tuple[object, ...]:
         """Equal for parts of one code."""
@@ -65,6 +68,7 @@ class Part:
             group.skewed,
             group.across,
             self.sums,
+            self.slots,
             group.measured,
         )
 
@@ -97,7 +101,7 @@ def trace_kernel(
         if isinstance(b, Guarded):
             for read in part.sums:
                 streams[read] = [b.guard_sum(number, read, group.first.type, streams[read][0])]
-        results[number] = _trace_group(b, number, group, streams)
+        results[number] = _trace_group(b, number, group, streams, part.slots)
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
             rate = _rate_out(group.first, outlet)
@@ -292,7 +296,7 @@ def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) ->
         )
         for port in range(ports)
     ]
-    _trace_group(b, 0, group, streams)
+    _trace_group(b, 0, group, streams, 0)
     return b
 
 
@@ -341,17 +345,17 @@ def _rate_out(node: Node, outlet: int) -> int:
 
 
 def _trace_group(
-    b: Trace, number: int, group: Group, streams: list[list[list[Value]]]
+    b: Trace, number: int, group: Group, streams: list[list[list[Value]]], slots: int
 ) -> list[list[Value]]:
     """Values of each outlet, by token and plane; ``streams`` are by token and plane too."""
     node = group.first
     if group.wide:
         return [streams[0][0]]
     if group.takes:
-        b.enter(f"{number}.0", node.type)
+        b.enter(f"{number}.0", node.type, f"{slots}.0")
         return [[b.value(call_forward(b, node, [stream[0][0] for stream in streams]))]]
     if node.type.channels == "all":
-        b.enter(f"{number}.0", node.type)
+        b.enter(f"{number}.0", node.type, f"{slots}.0")
         lists = arguments(b, node, streams, one_or_all, constant_list)
         result = call_forward(b, node, lists)
         outlets = [result] if len(type(node.type).outlets) <= 1 else result
@@ -361,7 +365,7 @@ def _trace_group(
         ]
     per_plane = []
     for plane in range(group.planes):
-        b.enter(f"{number}.{plane}", node.type)
+        b.enter(f"{number}.{plane}", node.type, f"{slots}.{plane}")
         values = arguments(
             b,
             node,
