@@ -41,21 +41,28 @@ class Cotangents:
     ) -> None:
         self.b, self.image, self.pool, self._begin = b, image, pool, begin
         self._known: dict[int, Value] = {}
+        self._scaled: dict[int, dict[int, tuple[Value, Value]]] = {}  # by value and factor
 
     def __getitem__(self, value: Value) -> Value | None:
         """Cotangent of ``value``; None if nothing depends on it."""
+        for more, factor in self._scaled.pop(value.index, {}).values():
+            so_far = self._so_far(value)
+            self._known[value.index] = (
+                self.b.mul(more, factor) if so_far is None else self.b.fma(more, factor, so_far)
+            )
         return self._known.get(value.index)
 
     def add(self, value: Value, more: Value, factor: Value | float | None = None) -> None:
-        """Add ``more``, times a ``factor`` if there is one, to the cotangent of ``value``."""
-        b, so_far = self.b, self._so_far(value)
+        """Add ``more``, times a ``factor`` if there is one, to the cotangent of ``value``; what has one
+        factor is multiplied together."""
+        b = self.b
         if factor is None:
-            total = more if so_far is None else b.add(so_far, more)
-        elif so_far is None:
-            total = b.mul(more, factor)
+            so_far = self._so_far(value)
+            self._known[value.index] = more if so_far is None else b.add(so_far, more)
         else:
-            total = b.fma(more, factor, so_far)
-        self._known[value.index] = total
+            by, scaled = b.value(factor), self._scaled.setdefault(value.index, {})
+            known = scaled.get(by.index)
+            scaled[by.index] = (more if known is None else b.add(known[0], more)), by
 
     def take(self, value: Value, less: Value) -> None:
         """Take ``less`` from the cotangent of ``value``."""

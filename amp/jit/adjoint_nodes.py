@@ -411,9 +411,10 @@ def _spread(
         b.next(
             str(value.attribute).removeprefix(f"{SCOPE}."), b.const(0.0) if found is None else found
         )
+    found_of = {value.index: _known(cotangents, value) for value in steady}
     totals = Cotangents(b, copy, pool)
     for number, (value, so_far) in enumerate(sums.values()):
-        b.next(f"{GRADIENT}{number}", _known(cotangents, value))
+        b.next(f"{GRADIENT}{number}", found_of[value.index])
         totals.put(value, so_far)
     transpose(totals, steady)
     for value, name in params:

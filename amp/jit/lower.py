@@ -278,7 +278,9 @@ class _Lowering:
                     binding = self._bind_in(read, group, lanes, width)
                     if head.skewed:
                         binding.mode = "uniform"
-                    port = ports.setdefault(binding.key, len(ins))  # what several read is read once
+                    port = len(ins)
+                    if group.first.type.backward:  # what several read is read once
+                        port = ports.setdefault(binding.key, port)
                     if port == len(ins):
                         ins.append(binding)
                     sources.append(("port", port, 0))
