@@ -15,7 +15,8 @@ import numpy as np
 
 from amp.errors import BadInput
 from amp.jit.adjoint_edges import Untake, history
-from amp.jit.adjoint_nodes import GRADIENT, wanted_params
+from amp.jit.adjoint_plan import GRADIENT
+from amp.jit.adjoint_trace import wanted_params
 from amp.jit.counts import FIRED, Counts
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from amp.contract import Param
     from amp.frozen import Frozen, Node
-    from amp.jit.adjoint import Backward
+    from amp.jit.adjoint_joint import Backward
     from amp.jit.bind import Bound, BoundCall
     from amp.jit.runtime import Threads
     from amp.jit.snapshot import Places
@@ -127,7 +128,11 @@ class Tape:
         """Record what follows: ``runner`` moves a program whose state has ``places`` in ``theirs`` and
         whose ``inputs``, which are kept, are in place."""
         changed = {n: v for n, v in params.items() if not _is_same(self.bound.params.get(n), v)}
-        if any(changed[p.name].shape != self._value(p).shape for _, _, p, _ in self._slots if p.name in changed):
+        if any(
+            changed[p.name].shape != self._value(p).shape
+            for _, _, p, _ in self._slots
+            if p.name in changed
+        ):
             self._sums.clear()
         self.bound.params.update(changed)
         for call in self.bound.calls if changed else ():

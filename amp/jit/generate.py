@@ -39,7 +39,8 @@ def generate(call: Call) -> Natives:
     single = call.tiles == 1
     kernel = machine_code(code.kernel, call.width, ragged=ragged, single=single, lone=lone)
     once = (
-        None if one is None else machine_code(one, call.width) for one in (code.prepare, code.finish)
+        None if one is None else machine_code(one, call.width)
+        for one in (code.prepare, code.finish)
     )
     return Natives(kernel, *once)
 

@@ -255,35 +255,13 @@ class _Lowering:
         lanes = self.batch * head.lanes
         width = 1 if head.prebuilt or head.across else tile_width(lanes, head.width)
         ins: list[InBinding] = []
-        number_of = {group.number: i for i, group in enumerate(cluster.groups)}
         order = dataflow_order(cluster.groups, self.clustering.group_of)
         parts: dict[int, Part] = {}
         ports: dict[tuple[object, ...], int] = {}
         numbered: dict[tuple[object, ...], int] = {}
         for i in order:
             group = cluster.groups[i]
-            sources: list[tuple[str, int, int]] = []
-            for take in group.takes:
-                # edges that are taken from at different numbers are ports of their own
-                alike = {number: group.reads[number].moves for number in take.edge}
-                sources.append(("port", len(ins), len({*alike.values()}) - 1))
-                for moves in dict.fromkeys(alike.values()):
-                    edges = [number for number, other in alike.items() if other == moves]
-                    ins.append(self._bind_take(take, edges, group, lanes, width))
-            for read in () if group.takes else group.reads:
-                if self._in_registers(read, group):
-                    source = number_of[int(self.clustering.group_of[read.source[0]])]
-                    sources.append(("value", source, read.edges[0].outlet))
-                else:
-                    binding = self._bind_in(read, group, lanes, width)
-                    if head.skewed:
-                        binding.mode = "uniform"
-                    port = len(ins)
-                    if group.first.type.backward:  # what several read is read once
-                        port = ports.setdefault(binding.key, port)
-                    if port == len(ins):
-                        ins.append(binding)
-                    sources.append(("port", port, 0))
+            sources = self._bind_reads(group, cluster, ins, ports, width)
             if group.first.type.border == "input":
                 sources.append(("port", len(ins), 0))
                 ins.append(_border_input(group, 1 if head.skewed else lanes, i))
@@ -299,6 +277,42 @@ class _Lowering:
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, bindings, cluster)
         self.calls.append(call)
         return call
+
+    def _bind_reads(
+        self,
+        group: Group,
+        cluster: Cluster,
+        ins: list[InBinding],
+        ports: dict[tuple[object, ...], int],
+        width: int,
+    ) -> list[tuple[str, int, int]]:
+        """What each read of ``group`` is, see `Part`; new in ports go to ``ins``, and known ones, by what
+        they read, are in ``ports``."""
+        lanes = self.batch * cluster.head.lanes
+        sources: list[tuple[str, int, int]] = []
+        for take in group.takes:
+            # edges that are taken from at different numbers are ports of their own
+            alike = {number: group.reads[number].moves for number in take.edge}
+            sources.append(("port", len(ins), len({*alike.values()}) - 1))
+            for moves in dict.fromkeys(alike.values()):
+                edges = [number for number, other in alike.items() if other == moves]
+                ins.append(self._bind_take(take, edges, group, lanes, width))
+        for read in () if group.takes else group.reads:
+            if self._in_registers(read, group):
+                number = int(self.clustering.group_of[read.source[0]])
+                source = next(i for i, g in enumerate(cluster.groups) if g.number == number)
+                sources.append(("value", source, read.edges[0].outlet))
+                continue
+            binding = self._bind_in(read, group, lanes, width)
+            if cluster.head.skewed:
+                binding.mode = "uniform"
+            port = len(ins)
+            if group.first.type.backward:  # what several read is read once
+                port = ports.setdefault(binding.key, port)
+            if port == len(ins):
+                ins.append(binding)
+            sources.append(("port", port, 0))
+        return sources
 
     def _sums(self, group: Group) -> tuple[int, ...]:
         """Which of its reads are of sums over lanes, if values are looked at."""
