@@ -121,10 +121,13 @@ def _mul(c: Cotangents, v: Value, g: Value) -> None:
 def _div(c: Cotangents, v: Value, g: Value) -> None:
     x, y = v.operands
     b, by = c.b, c.image(y)
-    # what does not vary is inverted once
-    share = b.div(g, by) if y.varies else b.mul(g, b.div(1.0, by))
+    if y.varies:
+        share, quotient = b.div(g, by), c.image(v)
+    else:  # which is inverted once
+        once = b.div(1.0, by)
+        share, quotient = b.mul(g, once), b.mul(c.image(x), once)
     c.add(x, share)
-    c.take(y, b.mul(share, c.image(v)))
+    c.take(y, b.mul(share, quotient))
 
 
 def _fma(c: Cotangents, v: Value, g: Value) -> None:
