@@ -45,14 +45,16 @@ struct Tape {
   Word begin(Word number) const { return blocks.clock + number * blocks.block; }
   Word frames(Word number) const { return number + 1 == blocks.blocks ? blocks.last : blocks.block; }
 
-  // The held values that the block's own writes push out: none that is still held after it.
-  void move_block(Word number, bool back) const {
+  // The held values that the block's own writes push out: none that is still held after it. `again`: only
+  // where the block before does not put back itself all that it begins with.
+  void move_block(Word number, bool back, bool again = false) const {
     Word* place = store + number * stride;
     for (Word i = 0; i < count; ++i) {
       const AmpKeep& keep = keeps[i];
       const Word now = written(keep, begin(number));
       const Word later = written(keep, begin(number) + frames(number));
-      move(keep, now - keep.held, std::min(now, later - keep.held), place, back);
+      if (!again || number == 0 || written(keep, begin(number - 1)) > now - keep.held)
+        move(keep, now - keep.held, std::min(now, later - keep.held), place, back);
       place += keep.lanes * keep.most;
     }
   }
@@ -99,7 +101,7 @@ AMP_EXPORT void amp_tape_backward(const AmpSteps* twin, const AmpSteps* adjoint,
     tape.move_block(number, true);
     tape.run(*twin, number);
     tape.run(*adjoint, number);
-    tape.move_block(number, true);  // what the twin has written over again
+    tape.move_block(number, true, true);  // what the twin has written over again
   }
 }
 }
