@@ -267,6 +267,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     from amp.jit.cluster import KPN_WIDTH, Clustering
     from amp.jit.cut import cut_clusters
     from amp.jit.runtime import Threads
+    from amp.jit.skew import skew_chains
     from amp.schedule.plan import Planner
     from amp.tape import Tape
 
@@ -290,13 +291,16 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     def kernels(members: NDArray[np.int64]) -> list[Item]:
         return clustering.run(planner.items(members, frames), back.graph.numbers, frames)
 
-    items = kernels(back.twins)
-    first = sum(item.kernels for item in items), len(items)
-    items += cut_clusters(clustering, kernels(back.adjoint), frozen.batch)
+    twin, adjoint = kernels(back.twins), kernels(back.adjoint)
+    if ipls is not None:
+        twin = skew_chains(clustering, twin, frozen.batch, frames, adjoint)
+        adjoint = skew_chains(clustering, adjoint, frozen.batch, frames, twin)
+        adjoint = cut_clusters(clustering, adjoint, frozen.batch)
+    first = sum(item.kernels for item in twin), len(twin)
 
     # the last steps: as for any graph, without looking at values
     plain = replace(options, on_nonfinite="propagate", heat=0)
-    bound = assemble(clustering, items, frozen, plain, frames=frames)()
+    bound = assemble(clustering, [*twin, *adjoint], frozen, plain, frames=frames)()
     threads = options.threads
     pool = Threads(threads) if threads > 1 else None
     return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool)

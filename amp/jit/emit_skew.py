@@ -1,5 +1,6 @@
 """A skewed kernel in generated code: at step t lane m works on frame t - m, on what lane m - 1 gave a
-step before. The first and the last steps have idle lanes, whose states must not move.
+step before. The first and the last steps have idle lanes, whose states must not move. A kernel that goes
+backward counts its frames from the last one.
 """
 
 from __future__ import annotations
@@ -111,19 +112,23 @@ class _Skewed:
     def _shifted(self, t: ir.Value) -> ir.Value:
         """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""
         fn, b = self.function, self.b
-        frame = smaller(b, t, self.last)
-        token = b.load(
-            self.source.at(b, b.sub(b.add(fn.fired, frame), self.source.tokens)), typ=F64
-        )
+        k = self._firing(smaller(b, t, self.last))
+        token = b.load(self.source.at(b, b.sub(k, self.source.tokens)), typ=F64)
         before = b.load(self.given, typ=fn.vector(F64))
         shift = picked([2 * fn.width - 1, *range(fn.width - 1)])
         return b.shuffle_vector(before, fn.splat(b, token), shift)
+
+    def _firing(self, frame: ir.Value) -> ir.Value:
+        """Index of the firing of that frame, of those of this call."""
+        b = self.b
+        at = b.sub(self.last, frame) if self.kernel.backward else frame
+        return b.add(self.function.fired, at)
 
     def _write(self, t: ir.Value, result: ir.Value) -> None:
         """Store what the last lane gave."""
         fn, b = self.function, self.b
         out = b.extract_element(result, integer(fn.width - 1))
-        k = b.add(fn.fired, b.sub(t, integer(fn.width - 1)))
+        k = self._firing(b.sub(t, integer(fn.width - 1)))
         for target in self.targets:
             b.store(out, target.at(b, b.sub(k, target.tokens)))
 

@@ -17,6 +17,8 @@ from amp.jit.group import Cluster
 from amp.jit.trace import trace_alone
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amp.jit.cluster import Clustering
     from amp.jit.group import Group, Item
 
@@ -26,14 +28,17 @@ MIN_FRAMES = 64
 """Shorter blocks leave too many lanes idle."""
 
 
-def skew_chains(clustering: Clustering, items: list[Item], batch: int, frames: int) -> list[Item]:
-    """Take chains of equal one-lane nodes out of their clusters, to be skewed.
+def skew_chains(
+    clustering: Clustering, items: list[Item], batch: int, frames: int, beside: Sequence[Item] = ()
+) -> list[Item]:
+    """Take chains of equal one-lane nodes out of their clusters, to be skewed; ``beside`` run before them
+    or after, and may read them.
 
     Narrow loops are left alone: their blocks are too short.
     """
     if frames < MIN_FRAMES:
         return items
-    observed = _observed(clustering, items)
+    observed = _observed(clustering, [*items, *beside])
     out: list[Item] = []
     for item in items:
         if isinstance(item, Cluster) and item.head.slots * batch * item.head.parts == 1:
