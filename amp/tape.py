@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from amp.cycles import Cycle
 from amp.errors import BadInput
-from amp.jit.adjoint_edges import Untake, history
+from amp.jit.adjoint_edges import Overlapping, Untake, again, history
 from amp.jit.adjoint_plan import GRADIENT
 from amp.jit.adjoint_trace import wanted_params
 from amp.jit.counts import FIRED, Counts
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 LANES, HELD, MOST = 6, 7, 8
 """Columns of the rows that say what is put aside, see ``amp/archetypes_cpp/tape.hpp``."""
+ONE = Cycle((1,))
 
 
 class Runs(Protocol):
@@ -196,11 +198,11 @@ class Tape:
                 Row(np.concatenate([row.first.ravel() for row in s]))
                 for s in zip(*pairs, strict=True)
             )
-            rows.append(self._row(theirs, (next(sides), next(sides)), (1, -1), Pace(1, 1, 0), 1))
+            rows.append(self._row(theirs, (next(sides), next(sides)), (1, -1), Pace(1, 1, 0), ONE))
         for key, line in self._places.lines.items():
             pair = (places.lines[key].row, line.row)
             span = line.length, -line.length
-            rows.append(self._row(theirs, pair, span, self.pace[line.node], 1))
+            rows.append(self._row(theirs, pair, span, self.pace[line.node], ONE))
         held = self._held()
         spans: dict[tuple[int, int], tuple[tuple[int, int], int, tuple[Row, Row]]] = {}
         for edge, row in self._places.edges.items():
@@ -214,12 +216,19 @@ class Tape:
             span = max(most, int(held[number])), min(least, first)
             spans[rings] = span, number, (known, row)
         for span, number, pair in spans.values():
-            pace, each = self.pace[int(self.graph.source[number])], int(self.graph.produced[number])
-            rows.append(self._row(theirs, pair, span, pace, each))
+            pace = self.pace[int(self.graph.source[number])]
+            even = Cycle((int(self.graph.produced[number]),))
+            written, _ = self.graph.cycles.get(number, (even, even))
+            rows.append(self._row(theirs, pair, span, pace, written))
         self._keeps = np.array(rows, np.int64).reshape(-1, KEEP_WORDS)
 
     def _row(
-        self, theirs: Bound, rows: tuple[Row, Row], span: tuple[int, int], pace: Pace, each: int
+        self,
+        theirs: Bound,
+        rows: tuple[Row, Row],
+        span: tuple[int, int],
+        pace: Pace,
+        written: Cycle,
     ) -> list[int]:
         words: list[int] = []
         for row, bound in zip(rows, (theirs, self.bound), strict=True):
@@ -227,8 +236,12 @@ class Tape:
             self._lanes.append(lanes)
             words += [lanes.ctypes.data, 8 * row.step, row.mask]
         held, first = span
-        most = min(held, pace.most(self.frames) * each)
-        return [*words, rows[0].first.size, held, most, first, *pace, each]
+        phases = np.arange(len(written))
+        made = written.before(phases + pace.most(self.frames)) - written.before(phases)
+        most = min(held, int(made.max()))
+        self._lanes.append(written.starts)
+        cycle = [written.starts.ctypes.data, len(written), written.total]
+        return [*words, rows[0].first.size, held, most, first, *pace, *cycle]
 
     def _held(self) -> Ints:
         """Most tokens, by edge, that are there between blocks."""
@@ -350,11 +363,11 @@ class Tape:
         written, held = counts.tokens()
         for (index, at), (by, _) in self.back.arrivals.items():
             number = int(self.graph.first[index]) + at
-            again = int(self.graph.history[number])
-            tokens = int(held[number]) - again
+            past = int(self.graph.history[number])
+            tokens = int(held[number]) - past
             found = []
-            if again:
-                found.append(self._again(by, again, int(counts.rows[index, FIRED])))
+            if past:
+                found.append(self._again(by, past, int(counts.rows[index, FIRED])))
             if tokens:
                 end = int(written[number] + self.graph.tokens[number])
                 found.append(self._arrivals[index, at].words(end - tokens, end))
@@ -366,8 +379,12 @@ class Tape:
         """Words of the cotangents of the last ``tokens`` that a node has taken, and may read again;
         negative where it will not."""
         kind = adjoint.type
+        words = np.full((self.graph.batch, adjoint.channels, tokens), -1, np.int64)
+        if isinstance(kind, Overlapping):
+            for back in range(tokens):
+                words[:, :, -1 - back] = self._states.states[adjoint.name, again(back)].first
+            return words
         assert isinstance(kind, Untake)
-        words = np.full((self.graph.batch, kind.width, tokens), -1, np.int64)
         for channel in range(kind.width):
             for back in range(tokens):
                 firings, token = divmod(back, kind.rate_)

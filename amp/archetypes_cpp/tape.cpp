@@ -11,7 +11,9 @@ using Run = void (*)(Word steps, Word count, Word block, Word* clock, Word frame
 
 Word written(const AmpKeep& keep, Word clock) {
   const Word past = std::max<Word>(clock * keep.firings - keep.offset, 0);
-  return keep.each * ((past + keep.frames - 1) / keep.frames);
+  const Word fired = (past + keep.frames - 1) / keep.frames;
+  const Word* starts = reinterpret_cast<const Word*>(keep.starts);
+  return keep.total * (fired / keep.cycle) + starts[fired % keep.cycle];
 }
 
 // The values from `first` until `last` of every lane, if they ever were, put aside or put back; where the

@@ -7,15 +7,16 @@
 extern "C" {
 
 // Values with a past, in the memory of a program and in that of the twin that runs again in its place. What
-// lane i wrote at number k lies (k & mask) step bytes after the i-th address; before clock t they are
-// `each * ceil((t firings - offset) / frames)`, besides those of numbers from `first` on that were there at
-// clock 0. A later frame depends on the last `held` of them; `most` is how many of these a block can do
-// without.
+// lane i wrote at number k lies (k & mask) step bytes after the i-th address; before clock t they are those of
+// `ceil((t firings - offset) / frames)` firings, besides those of numbers from `first` on that were there at
+// clock 0: `total` in a cycle of so many firings, of which `starts` says how many come before each. A later
+// frame depends on the last `held` of them; `most` is how many of these a block can do without.
 struct AmpKeep {
   std::int64_t theirs, their_step, their_mask;
   std::int64_t mine, my_step, my_mask;
   std::int64_t lanes, held, most, first;
-  std::int64_t firings, frames, offset, each;
+  std::int64_t firings, frames, offset;
+  std::int64_t starts, cycle, total;
 };
 
 // A compiled list of steps, see amp/jit/driver.py, and the most frames of one of its blocks.

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from amp.contract import NATIVE
 from amp.frozen import Edge
 from amp.jit.adjoint_edges import (
+    Aligned,
     Arriving,
     Fold,
     Gathered,
     GatheredTokens,
-    Last,
     Leaving,
+    Overlapping,
     Unbatch,
     Unheard,
     Unread,
@@ -32,7 +33,7 @@ from amp.jit.adjoint_nodes import instance, make_adjoint, make_recorder
 from amp.jit.adjoint_parts import Adding, Given, Slopes
 from amp.jit.adjoint_plan import plan_adjoint
 from amp.jit.adjoint_replay import Opened, Replays
-from amp.jit.adjoint_trace import Pattern, edge_rates, refuse, wanted_params
+from amp.jit.adjoint_trace import Pattern, edge_counts, edge_rates, refuse, wanted_params
 
 if TYPE_CHECKING:
     from amp.contract import NodeType, Take
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 MOST = 8
 """Most cotangents of a stream that its node adds up itself, if one token at a time comes."""
+LONGEST = 64
+"""Most firings of a cycle of rates: each has an arm of a choice in the kernels of a backward pass."""
 
 
 def differentiate(graph: Frozen, pace: Paces, *, replay: bool) -> Backward:
@@ -94,9 +97,16 @@ class _Turning:
             raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
         if not (node.type.border or node.type.router or node.type.has_forward()):
             raise refuse(node, "it is a prebuilt kernel without a twin in IR")
-        first = int(self.graph.first[node.index])
-        if any(first + at in self.graph.cycles for at in range(len(node.edges))):
-            raise refuse(node, "what it reads comes at another rate from firing to firing")
+        for at, edge in enumerate(node.edges):
+            cycles = self.graph.cycles.get(self.slopes.number(node, at))
+            if cycles is None:
+                continue
+            if self.graph.takes(node) and len(cycles[1]) > 1:
+                raise refuse(node, "what it rearranges comes at another rate from firing to firing")
+            if edge.skip > 0 or max(map(len, cycles)) > LONGEST:
+                raise refuse(
+                    node, f"a cycle of rates is over {LONGEST} firings long, or begins late"
+                )
 
     # ---- which adjoints there are, and what they give
 
@@ -130,7 +140,7 @@ class _Turning:
             same
             and not edge.tokens
             and not reader.type.is_sum
-            and edge_rates(reader)[readers[0][1]] == 1
+            and edge_counts(reader)[readers[0][1]] == (1,)
         )
 
     def _give(self, node: Node, at: int, by: Adding, outlet: int, channels: int) -> None:
@@ -283,9 +293,9 @@ class _Turning:
                 edge = self.graph.nodes[reader].edges[at]
                 given = self.turned.arrivals[reader, at]
                 if edge.tokens > 0 or self.pace[reader] != self.pace[node.index]:
-                    count = max(node.type.counts(name))
-                    code = ("unread", count, given.channels)
-                    adding = Adding(Unread(count), node, given.channels, code)
+                    counts = node.type.counts(name)
+                    code = ("unread", counts, given.channels)
+                    adding = Adding(Unread(counts), node, given.channels, code)
                     self._read(adding, [given])
                     self.order.append(adding)
 
@@ -309,7 +319,8 @@ class _Turning:
         found = []
         for reader, at in self.readers[node.index, outlet]:
             given = self._from(self.graph.nodes[reader], at)
-            rate = max(node.type.counts(type(node.type).outlets[outlet]))
+            counts = node.type.counts(type(node.type).outlets[outlet])
+            rate = max(counts)
             if given.channels != node.channels:
                 consumer = self.graph.nodes[reader]
                 count = edge_rates(consumer)[at]
@@ -320,28 +331,32 @@ class _Turning:
             given = self._with_unread(self.graph.nodes[reader], at, given)
             self.turned.arrivals[reader, at] = given
             if given.tokens < 0:
-                late = Adding(
-                    Unheard(-given.tokens, rate),
-                    node,
-                    node.channels,
-                    ("late", given.tokens, rate, node.channels),
-                )
-                self._read(late, [given])
-                self.order.append(late)
-                given = Given(late, 0, node.channels, 0, -1)
+                code = ("late", given.tokens, rate, node.channels)
+                given = self._behind(Unheard(-given.tokens, rate), node, given, code)
+            if len(counts) > 1:
+                named = ("aligned", counts, node.channels)
+                given = self._behind(Aligned(counts), node, given, named)
             found.append(given)
         return found
 
     def _with_unread(self, reader: Node, at: int, given: Given) -> Given:
-        """The same with the tokens that a firing took and did not read."""
-        taken = int(self.graph.consumed[self.slopes.number(reader, at)])
-        if isinstance(given.by.kind, Untake) or edge_rates(reader)[at] == taken:
+        """The same by the tokens that firings took, where these are others than they saw."""
+        number, seen = self.slopes.number(reader, at), edge_rates(reader)[at]
+        cycles = self.graph.cycles.get(number)
+        taken = cycles[1].counts if cycles else (int(self.graph.consumed[number]),)
+        if isinstance(given.by.kind, Untake) or taken == (seen,):
             return given
-        code = ("last", taken, given.channels)
-        adding = Adding(Last(taken), reader, given.channels, code)
-        self._read(adding, [dataclasses.replace(given, tokens=0, number=-1)])
+        code = ("overlapping", taken, seen, given.channels)
+        alone = dataclasses.replace(given, tokens=0, number=-1)
+        made = self._behind(Overlapping(taken, seen), reader, alone, code)
+        return dataclasses.replace(given, by=made.by, outlet=0)
+
+    def _behind(self, kind: NodeType, like: Node, given: Given, code: tuple[Any, ...]) -> Given:
+        """What one of that kind makes of it."""
+        adding = Adding(kind, like, given.channels, code)
+        self._read(adding, [given])
         self.order.append(adding)
-        return dataclasses.replace(given, by=adding, outlet=0)
+        return Given(adding, 0, given.channels, 0, -1)
 
     def _from(self, reader: Node, at: int) -> Given:
         """What a reader gives for one of its edges."""

@@ -51,30 +51,87 @@ class Unheard(Adjoint, register=False):
         return one_or_all(out)
 
 
-class Last(Adjoint, register=False):
-    """The cotangent of an edge of which a firing takes several tokens, and reads the last."""
-
-    count: int
-    inlets = (Inlet("cotangent"),)
-
-    def rate(self, port: str) -> int:
-        return self.count if port == "out" else 1
-
-    def forward(self, b: Trace, x: Value) -> list[Value]:
-        return [*[b.const(0.0)] * (self.count - 1), x]
-
-
 class Unread(Adjoint, register=False):
     """Takes the cotangent of an edge and does nothing with it."""
 
-    count: int = 1
+    counts_: tuple[int, ...]
     inlets = (Inlet("cotangent"),)
 
-    def rate(self, port: str) -> int:
-        return self.count if port == "cotangent" else 1
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return self.counts_ if port == "cotangent" else 1
 
     def forward(self, b: Trace, x: Any) -> Value:
         return b.const(0.0)
+
+
+class Overlapping(Adjoint, register=False):
+    """The cotangent of an edge of which firings take other tokens than they see, which are the newest: of what
+    several firings have seen it is the sum of theirs.
+
+    A firing gives cotangents of as many tokens as any one takes. Those of older ones are not complete, and
+    are written over by the firings before it, which took them.
+
+    Parameters
+    ----------
+    taken_, seen_
+        Tokens that the firings of a cycle take, and that each sees.
+    """
+
+    taken_: tuple[int, ...]
+    seen_: int
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return self.taken_ if port == "out" else self.seen_
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        most, zero = max(self.taken_), b.const(0.0)
+        total = list(reversed([x] if self.seen_ == 1 else x))  # from the newest token back
+        total += [zero] * (most - self.seen_)
+        kept = range(self.seen_ - min(self.taken_))
+        for back in kept:
+            total[back] = b.add(b.state(again(back)), total[back])
+        for back in kept:
+            older = [back + count for count in self.taken_]
+            values = [total[at] if at < len(total) else zero for at in older]
+            b.next(again(back), _by_phase(b, values))
+        return one_or_all(total[:most][::-1])
+
+
+class Aligned(Adjoint, register=False):
+    """The cotangents of what a firing writes, if it writes ``counts`` tokens: those of its own, and zeros
+    for the rest that it gives."""
+
+    counts_: tuple[int, ...]
+    inlets = (Inlet("cotangent"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return max(self.counts_) if port == "out" else self.counts_
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        most = max(self.counts_)
+        seen = [x] if most == 1 else x
+        out = []
+        for token in range(most):
+            own = [(token < count, most - count + token) for count in self.counts_]
+            out.append(_by_phase(b, [seen[at] if mine else b.const(0.0) for mine, at in own]))
+        return one_or_all(out)
+
+
+def _by_phase(b: Trace, values: list[Value]) -> Value:
+    """The value of the phase that this firing is in."""
+    k, size = b.emit("to_float", b.clock()), float(len(values))
+    phase = b.sub(k, b.mul(b.floor(b.div(k, size)), size))
+    found = values[0]
+    for number, value in enumerate(values[1:], 1):
+        found = b.select(b.emit("eq", phase, float(number)), value, found)
+    return found
+
+
+def again(back: int) -> str:
+    """Name of the state of an `Overlapping` that has the cotangent of the token so many before the last one
+    that a firing sees."""
+    return f"again_{back}"
 
 
 class Fold(Adjoint, register=False):

@@ -13,10 +13,12 @@ import types
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from amp.contract import Inlet, NodeType
 from amp.frozen import Edge
 from amp.jit.adjoint_plan import Copy, inlet_of, read_kept, spread
-from amp.jit.adjoint_trace import SCOPE, Pattern, edge_rates
+from amp.jit.adjoint_trace import SCOPE, Pattern, edge_counts, edge_rates
 from amp.jit.trace import one_or_all
 
 if TYPE_CHECKING:
@@ -113,7 +115,8 @@ class _Ports:
     def of(cls, traced: Traced, pattern: Pattern, plan: Plan, outlets: tuple[int, ...]) -> _Ports:
         node, kind = traced.node, type(traced.node.type)
         taken = [1] * len(traced.inlets) if traced.takes else edge_rates(node)
-        reads = {f"stream_{i}": taken[i] for i in plan.reads}
+        counts = [(1,)] * len(traced.inlets) if traced.takes else edge_counts(node)
+        reads = {f"stream_{i}": counts[i] for i in plan.reads}
         leaving = {f"input_{i}": taken[i] for i in outlets}
         arrivals = {
             f"cotangent_{o}_{i}": max(node.type.counts(kind.outlets[o]))
@@ -126,7 +129,7 @@ class _Ports:
             for inlet, source in zip(kind.inlets, node.sources, strict=True)
             if not isinstance(source, tuple | Edge)
         )
-        rates = reads | leaving | arrivals
+        rates: dict[str, int | tuple[int, ...]] = {**reads, **leaving, **arrivals}
         own = tuple(f"own_{o}" for o in plan.own)
         return cls((*constants,), (*reads,), own, kept, (*arrivals,), (*leaving,), rates)
 
@@ -144,7 +147,7 @@ class _Ports:
         """What ``forward`` is given: of edges, of outlets, written down, and arriving."""
 
         def tokens_of(name: str, value: Any) -> Planes:
-            tokens = value if self.rates[name] != 1 else [value]
+            tokens = value if np.max(self.rates[name]) > 1 else [value]
             return [list(token) if whole else [token] for token in tokens]
 
         rest = iter(given[len(self.constants) :])
@@ -230,7 +233,7 @@ def _given(
 def can_replay(traced: Traced) -> bool:
     """The node's outlets follow from what it reads and what is written down of it."""
     kind = traced.node.type
-    if traced.takes or traced.whole or {*edge_rates(traced.node)} - {1}:
+    if traced.takes or traced.whole or {*edge_counts(traced.node)} - {(1,)}:
         return False
     kept = {value.index for value in traced.kept}
     unknown = {value.index for value in traced.unknown()}

@@ -138,13 +138,18 @@ class Traced:
         return [v for v in values if v.op in {"state", "istate", "tap"} or v.index in turns]
 
 
-def edge_rates(node: Node) -> list[int]:
-    """Tokens that a firing reads of each edge."""
-    rates: list[int] = []
+def edge_counts(node: Node) -> list[tuple[int, ...]]:
+    """Tokens that firings of a cycle take of each edge."""
+    counts: list[tuple[int, ...]] = []
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         count = len(source) if isinstance(source, tuple) else isinstance(source, Edge)
-        rates += [max(node.type.counts(inlet.name))] * count
-    return rates
+        counts += [node.type.counts(inlet.name)] * count
+    return counts
+
+
+def edge_rates(node: Node) -> list[int]:
+    """Most tokens that a firing sees of each edge."""
+    return [max(counts) for counts in edge_counts(node)]
 
 
 def wanted_params(node: Node) -> dict[str, tuple[Param, Any]]:

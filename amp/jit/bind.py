@@ -365,6 +365,10 @@ class Bound:
                 inward = i < len(bound.call.ins)
                 table = self.arena.view(at, (count,), np.int64)
                 table[:] = port.cycle.before(np.arange(count) + inward)
+                if (
+                    not inward and bound.call.code.kernel.backward
+                ):  # it gives the newest tokens last
+                    table[:] = port.cycle.before(np.arange(count) + 1) - max(port.cycle.counts)
                 words[w.STARTS], words[w.CYCLE] = self.address(at), len(port.cycle)
                 words[w.TOTAL] = port.cycle.total
 

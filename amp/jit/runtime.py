@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS = 14, 4, 4
+KEEP_WORDS, STEPS_WORDS, BLOCKS_WORDS = 16, 4, 4
 """Words of the structures of ``amp/archetypes_cpp/tape.hpp``."""
 _TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 

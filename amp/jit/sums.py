@@ -63,7 +63,9 @@ class Sums:
     def of(self, memory: Array) -> dict[str, Array]:
         """The sums by param, each of its own shape."""
         # bincount adds in the order of the words
-        flat: Array = np.bincount(self._cells_of, memory[self._words], self._size).astype(np.float64)
+        flat: Array = np.bincount(self._cells_of, memory[self._words], self._size).astype(
+            np.float64
+        )
         return {
             name: flat[begin:end].reshape(self.shapes[name])
             for name, (begin, end) in self._spans.items()

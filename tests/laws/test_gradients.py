@@ -43,8 +43,8 @@ BEFORE, FRAMES, BATCH = 37, 90, 2
 """Frames run first, and recorded."""
 ENGINES = [(0, 0), (16, 4), (64, 8)]
 """Block (0: KPN) and width."""
-REFUSED = {"Commutator", "Distributor", "Native"}
-"""Cyclo-static, or not amp's own code: there is no backward pass of them."""
+REFUSED = {"Native"}
+"""Not amp's own code: there is no backward pass of it."""
 DETUNED = 0.98765432
 SWITCHES = {"trigger"}
 """States that say yes or no, as 1 or 0."""

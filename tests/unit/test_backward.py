@@ -65,7 +65,7 @@ class Pair(NodeType):
 
 
 class Turns(NodeType):
-    """Takes two tokens, then none. For tests."""
+    """Takes two tokens, then none, and adds up the last two. For tests."""
 
     inlets = (Inlet("input"),)
 
@@ -74,6 +74,18 @@ class Turns(NodeType):
 
     def forward(self, b: Trace, x: Any) -> Any:
         return x[0] + x[1]
+
+
+class Slow(NodeType):
+    """Takes 65 tokens every 65th firing. For tests."""
+
+    inlets = (Inlet("input"),)
+
+    def rate(self, port: str) -> int | tuple[int, ...]:
+        return (65,) + (0,) * 64 if port == "input" else 1
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        return x[-1]
 
 
 class Ring(NodeType):
@@ -116,7 +128,7 @@ def test_a_node_without_a_derivative_is_named() -> None:
     [
         (nodes.Switch(), 1),
         (nodes.Trigger(), 1),
-        (Turns(), 1),
+        (Slow(), 1),
         (Squares(), 2),
     ],
 )
@@ -313,6 +325,33 @@ def test_readers_of_several_tokens_are_added_token_by_token() -> None:
     want[..., :9] += 2.0 * now[..., 3:]  # which waits a frame for the first of them
     want[..., :7] += 2.0 * late[..., 5:]
     np.testing.assert_allclose(got.inputs["x"], want, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("block", [0, 4, 16])
+def test_what_several_firings_see_has_the_sum_of_their_cotangents(block: int) -> None:
+    g = amp.Graph()
+    g.output("out", g.add(Turns(), g.input("x")))
+    program = amp.compile(g, amp.plan(g, block) if block else None)
+    cotangent = RNG.normal(size=(1, 1, 11))
+    y = program.run({"x": np.ones((1, 1, 11))}, record=True)["out"]
+    assert y.ravel().tolist() == [0.0, *[2.0] * 10]  # the first two tokens are there in frame 1
+    found = program.backward({"out": cotangent}).inputs["x"].ravel()
+    pairs = cotangent[0, 0, 1:].reshape(5, 2).sum(1)
+    np.testing.assert_allclose(found, [*np.repeat(pairs, 2), 0.0], rtol=1e-14)
+
+
+def test_what_is_dealt_out_and_taken_in_turn_has_its_own_cotangents() -> None:
+    g = amp.Graph()
+    even, odd = g.add(nodes.Distributor(), g.input("x"))
+    g.output("out", g.add(nodes.Commutator(), 2.0 * even, 3.0 * odd))
+    program = amp.compile(g, amp.plan(g, 8))
+    cotangent, factors = RNG.normal(size=(1, 1, 11)), np.resize([2.0, 3.0], 11)
+    y = program.run({"x": np.ones((1, 1, 11))}, record=True)["out"]
+    late = int(np.argmax(y != 0.0))  # frames that it takes
+    found = program.backward({"out": cotangent}).inputs["x"]
+    expected = np.zeros(11)
+    expected[: 11 - late] = (cotangent[0, 0] * np.roll(factors, late))[late:]
+    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-15)
 
 
 def test_a_cycle_of_one_count_is_a_rate() -> None:
