@@ -97,16 +97,14 @@ class _Turning:
             raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
         if not (node.type.border or node.type.router or node.type.has_forward()):
             raise refuse(node, "it is a prebuilt kernel without a twin in IR")
-        for at, edge in enumerate(node.edges):
+        for at in range(len(node.edges)):
             cycles = self.graph.cycles.get(self.slopes.number(node, at))
             if cycles is None:
                 continue
             if self.graph.takes(node) and len(cycles[1]) > 1:
                 raise refuse(node, "what it rearranges comes at another rate from firing to firing")
-            if edge.skip > 0 or max(map(len, cycles)) > LONGEST:
-                raise refuse(
-                    node, f"a cycle of rates is over {LONGEST} firings long, or begins late"
-                )
+            if max(map(len, cycles)) > LONGEST:
+                raise refuse(node, f"a cycle of its rates has more than {LONGEST} firings")
 
     # ---- which adjoints there are, and what they give
 
@@ -320,7 +318,6 @@ class _Turning:
         for reader, at in self.readers[node.index, outlet]:
             given = self._from(self.graph.nodes[reader], at)
             counts = node.type.counts(type(node.type).outlets[outlet])
-            rate = max(counts)
             if given.channels != node.channels:
                 consumer = self.graph.nodes[reader]
                 count = edge_rates(consumer)[at]
@@ -330,12 +327,13 @@ class _Turning:
                 given = dataclasses.replace(given, by=fold, outlet=0, channels=1)
             given = self._with_unread(self.graph.nodes[reader], at, given)
             self.turned.arrivals[reader, at] = given
-            if given.tokens < 0:
-                code = ("late", given.tokens, rate, node.channels)
-                given = self._behind(Unheard(-given.tokens, rate), node, given, code)
+            skip = -given.tokens
             if len(counts) > 1:
-                named = ("aligned", counts, node.channels)
-                given = self._behind(Aligned(counts), node, given, named)
+                code: tuple[Any, ...] = ("aligned", counts, node.channels)
+                given = self._behind(Aligned(counts), node, given, code)
+            if skip > 0:
+                code = ("late", skip, counts, node.channels)
+                given = self._behind(Unheard(skip, counts), node, given, code)
             found.append(given)
         return found
 

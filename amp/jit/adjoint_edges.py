@@ -34,20 +34,23 @@ class Leaving(Output, register=False):
 
 
 class Unheard(Adjoint, register=False):
-    """The cotangent of an edge whose first tokens were never read."""
+    """The cotangent of an edge whose first tokens were never read; its source writes ``counts`` tokens."""
 
     skip: int
-    count: int = 1
+    counts_: tuple[int, ...] = (1,)
     inlets = (Inlet("cotangent"),)
 
     def rate(self, port: str) -> int:
-        return self.count
+        return max(self.counts_)
 
     def forward(self, b: Trace, x: Any) -> Any:
+        cycle, phase = _place(b, len(self.counts_))
+        starts = [float(sum(self.counts_[:i])) for i in range(len(self.counts_))]
+        begin = _pick(b, phase, [b.const(start) for start in starts])
+        first = b.fma(cycle, float(sum(self.counts_)), begin)
         out = []
-        for i, value in enumerate(x if self.count > 1 else [x]):
-            number = b.emit("iadd", b.emit("imul", b.clock(), b.iconst(self.count)), b.iconst(i))
-            out.append(b.select(b.emit("ilt", number, b.iconst(self.skip)), 0.0, value))
+        for i, value in enumerate(x if max(self.counts_) > 1 else [x]):
+            out.append(b.select(b.lt(first + float(i), float(self.skip)), 0.0, value))
         return one_or_all(out)
 
 
@@ -88,13 +91,13 @@ class Overlapping(Adjoint, register=False):
         most, zero = max(self.taken_), b.const(0.0)
         total = list(reversed([x] if self.seen_ == 1 else x))  # from the newest token back
         total += [zero] * (most - self.seen_)
-        kept = range(self.seen_ - min(self.taken_))
+        kept, (_, phase) = range(self.seen_ - min(self.taken_)), _place(b, len(self.taken_))
         for back in kept:
             total[back] = b.add(b.state(again(back)), total[back])
         for back in kept:
             older = [back + count for count in self.taken_]
             values = [total[at] if at < len(total) else zero for at in older]
-            b.next(again(back), _by_phase(b, values))
+            b.next(again(back), _pick(b, phase, values))
         return one_or_all(total[:most][::-1])
 
 
@@ -109,19 +112,23 @@ class Aligned(Adjoint, register=False):
         return max(self.counts_) if port == "out" else self.counts_
 
     def forward(self, b: Trace, x: Any) -> Any:
-        most = max(self.counts_)
-        seen = [x] if most == 1 else x
-        out = []
+        most, (_, phase) = max(self.counts_), _place(b, len(self.counts_))
+        seen, out = [x] if most == 1 else x, []
         for token in range(most):
             own = [(token < count, most - count + token) for count in self.counts_]
-            out.append(_by_phase(b, [seen[at] if mine else b.const(0.0) for mine, at in own]))
+            out.append(_pick(b, phase, [seen[at] if mine else b.const(0.0) for mine, at in own]))
         return one_or_all(out)
 
 
-def _by_phase(b: Trace, values: list[Value]) -> Value:
-    """The value of the phase that this firing is in."""
-    k, size = b.emit("to_float", b.clock()), float(len(values))
-    phase = b.sub(k, b.mul(b.floor(b.div(k, size)), size))
+def _place(b: Trace, firings: int) -> tuple[Value, Value]:
+    """Cycles of so many firings before this one's, and its phase."""
+    k, size = b.emit("to_float", b.clock()), float(firings)
+    cycle = b.floor(b.div(k, size))
+    return cycle, b.sub(k, b.mul(cycle, size))
+
+
+def _pick(b: Trace, phase: Value, values: list[Value]) -> Value:
+    """The value of that phase."""
     found = values[0]
     for number, value in enumerate(values[1:], 1):
         found = b.select(b.emit("eq", phase, float(number)), value, found)
