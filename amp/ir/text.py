@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from amp.errors import BadIR
 from amp.ir.build import BlockCall, Builder, InPort, Kernel, OutPort, StateSlot
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amp.ir.build import Attribute, Value
     from amp.ir.ops import Type
@@ -70,12 +70,17 @@ def _port_words(port: InPort | OutPort) -> str:
 
 def _block_lines(block: BlockCall) -> list[str]:
     """The call of a block; numbers of a node's own are not in its text, but how many they are."""
-    lines = [f"call {block.entry} planes {block.planes}"]
+    lines = [f"call {block.entry}"]
+    lines += [f"log {block.log} {block.memory}"] if block.log else []
     lines += [f"rate {block.sample_rate!r}"] if block.sample_rate else []
-    lines += [" ".join(["sizes", *map(str, block.sizes)])] if block.sizes else []
-    lines += [f"table {name} {count}" for name, count in block.tables]
-    lines += [f"argument {kind} {first} {planes}" for kind, first, planes in block.inlets]
-    return [*lines, *[" ".join(["result", *map(str, (r, *p))]) for r, p in block.outlets]]
+    rows: list[tuple[str, Sequence[Any]]] = [("sizes", block.sizes)] if block.sizes else []
+    rows += [("table", row) for row in block.tables]
+    rows += [("argument", row) for row in block.inlets]
+    rows += [("cotangent", row) for row in block.cotangents]
+    rows += [("result", (rate, planes, *ports)) for rate, planes, ports in block.outlets]
+    rows += [("sum", row) for row in block.sums]
+    rows += [("gradient", [block.params])] if block.params >= 0 else []
+    return [*lines, *[" ".join([word, *map(str, row)]) for word, row in rows]]
 
 
 def _right_hand(value: Value) -> str:
@@ -176,8 +181,10 @@ class _Reader:
         """Read a line about the call of a block."""
         block = self.block
         match words:
-            case ["call", entry, "planes", planes]:
-                block = BlockCall(entry, (), (), (), int(planes))
+            case ["call", entry]:
+                block = BlockCall(entry)
+            case ["log", slots, memory] if block:
+                block = replace(block, log=int(slots), memory=int(memory))
             case ["rate", rate] if block:
                 block = replace(block, sample_rate=float(rate))
             case ["sizes", *sizes] if block:
@@ -185,11 +192,26 @@ class _Reader:
             case ["table", name, count] if block:
                 block = replace(block, tables=(*block.tables, (name, int(count))))
             case ["argument", kind, first, planes] if block:
-                inlet = (kind, int(first), int(planes))
-                block = replace(block, inlets=(*block.inlets, inlet))
-            case ["result", rate, *ports] if block:
-                outlet = int(rate), tuple(map(int, ports))
+                block = replace(block, inlets=(*block.inlets, (kind, int(first), int(planes))))
+            case ["cotangent", kind, first, planes] if block:
+                row = kind, int(first), int(planes)
+                block = replace(block, cotangents=(*block.cotangents, row))
+            case _:
+                return self._declare_result(words)
+        self.block = block
+        return True
+
+    def _declare_result(self, words: list[str]) -> bool:
+        """Read a line about what such a call leaves."""
+        block = self.block
+        match words:
+            case ["result", rate, planes, *ports] if block:
+                outlet = int(rate), int(planes), tuple(map(int, ports))
                 block = replace(block, outlets=(*block.outlets, outlet))
+            case ["sum", outlet_, plane, state] if block:
+                block = replace(block, sums=(*block.sums, (int(outlet_), int(plane), int(state))))
+            case ["gradient", state] if block:
+                block = replace(block, params=int(state))
             case _:
                 return False
         self.block = block

@@ -7,6 +7,7 @@ loops fill before and empty afterwards. No code grows with the number of planes.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from llvmlite import ir
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
     from amp.ir import BlockCall, InPort, OutPort
     from amp.jit.kernel_function import KernelFunction
 
-NATIVE_TYPE = ir.FunctionType(VOID, [PTR, PTR, PTR, PTR, I64, F64])
-"""``void f(double** inputs, double** outputs, int64_t* channels, double* state, int64_t frames, double
-sample_rate)``; see `amp.nodes.Native`."""
-TYPES = {"forward": ir.FunctionType(VOID, [PTR] * 8 + [I64])}
+NATIVE_TYPES = {
+    "forward": ir.FunctionType(VOID, [PTR] * 4 + [I64, F64]),
+    "adjoint": ir.FunctionType(VOID, [PTR] * 6 + [I64, F64]),
+}
+"""The functions of a user, see `amp.nodes.Native`."""
+TYPES = {
+    "forward": ir.FunctionType(VOID, [PTR] * 8 + [I64]),
+    "adjoint": ir.FunctionType(VOID, [PTR] * 12 + [I64]),
+}
 """The functions of an archetype, see ``amp/archetypes_cpp/archetype.hpp``."""
+NULL = ir.Constant(PTR, None)
 
 
 class Planes(NamedTuple):
@@ -58,33 +65,63 @@ class _Lane:
         self.function, self.b, self.block = function, b, block
         self.kernel = function.kernel
         self.is_native = self.kernel.archetype == NATIVE
-        ends = {"in": len(block.inlets), "out": len(block.outlets)}
-        self.bases = {end: b.alloca(PTR, max(count, 1)) for end, count in ends.items()}
-        self.strides = {end: b.alloca(I64, max(count, 1)) for end, count in ends.items()}
-        if self.is_native:
-            sizes = [planes for _, _, planes in block.inlets] + [block.planes] * ends["out"]
-        else:
-            sizes = [*block.sizes]
+        self.is_turned = block.entry == "adjoint"
+        ends = {"in": block.inlets, "over": block.cotangents, "out": block.outlets}
+        self.bases = {end: b.alloca(PTR, max(len(some), 1)) for end, some in ends.items()}
+        self.strides = {end: b.alloca(I64, max(len(some), 1)) for end, some in ends.items()}
+        sizes = [*block.sizes]
+        if self.is_native:  # channels of the inlets, and of the node's own outlets
+            sizes = [planes for _, _, planes in block.inlets]
+            sizes += [planes for _, _, planes in block.cotangents]
+            sizes += [planes for _, planes, _ in block.outlets if not self.is_turned]
         kind = ir.ArrayType(I64, len(sizes))
         self.sizes = ir.GlobalVariable(function.module, kind, "sizes")
         self.sizes.linkage, self.sizes.global_constant = "internal", True
         self.sizes.initializer = ir.Constant(kind, sizes)
 
     def run(self, lane: ir.Value) -> None:
-        """The call of one lane, and what comes before and after."""
+        """The call of one lane; firing by firing, if it is to say where each begins."""
+        if self.block.log < 2 or self.is_turned:
+            self._run(lane)
+            return
+        whole = self.function
+
+        def step(i: ir.Value) -> None:
+            self.function = copy.copy(whole)
+            self.function.fired = self.b.add(whole.fired, i)
+            self.function.frames = integer(1)
+            self._run(lane)
+
+        loop(self.b, whole.frames, "step", step)
+        self.function = whole
+
+    def _run(self, lane: ir.Value) -> None:
         fn, b, block = self.function, self.b, self.block
         self.lane = lane
         self.used = integer(0)  # of scratch memory, in bytes
         self.params = offset(b, fn.params, b.mul(lane, integer(8 * len(self.kernel.params))))
-        for i, inlet in enumerate(block.inlets):
-            self._put("in", i, self._inlet(*inlet))
-        finish = []
-        for j, (rate, ports) in enumerate(block.outlets):
-            planes, done = self._outlet(rate, ports)
-            self._put("out", j, planes)
+        for end, arguments in (("in", block.inlets), ("over", block.cotangents)):
+            for i, argument in enumerate(arguments):
+                self._put(end, i, self._inlet(*argument))
+        finish, made = [], []
+        for j, (rate, planes, ports) in enumerate(block.outlets):
+            where, done = self._outlet(rate, planes, ports)
+            self._put("out", j, where)
             finish.append(done)
+            made.append(where)
         words = sum(slot.count for slot in self.kernel.states)
-        self._call(offset(b, fn.states, b.mul(lane, integer(8 * words))))
+        state = offset(b, fn.states, b.mul(lane, integer(8 * words)))
+        log = self._log()
+        if log is not None and not self.is_turned:
+            loop(
+                b,
+                integer(block.memory),
+                "number",
+                lambda i: b.store(b.load(_number(b, state, i), typ=F64), _number(b, log, i)),
+            )
+        self._call(state, NULL if log is None else log)
+        for outlet, plane, at in block.sums:
+            self._add_up(made[outlet], plane, _number(b, state, integer(at)))
         for done in finish:
             done()
 
@@ -93,27 +130,56 @@ class _Lane:
         self.b.store(planes.base, offset(self.b, self.bases[end], at))
         self.b.store(planes.stride, offset(self.b, self.strides[end], at))
 
-    def _call(self, state: ir.Value) -> None:
+    def _log(self) -> ir.Value | None:
+        """Where the state is put down in which this call begins."""
+        fn, b, block = self.function, self.b, self.block
+        if not block.log:
+            return None
+        first = word(b, self.params, int(self.is_native), PTR)
+        lane = b.urem(self.lane, word(b, fn.args, fn.words.call + w.SHARE))
+        slot = b.and_(fn.fired, integer(block.log - 1))
+        at = b.add(b.mul(lane, integer(block.log)), slot)
+        return offset(b, first, b.mul(at, integer(8 * block.memory)))
+
+    def _call(self, state: ir.Value, before: ir.Value) -> None:
+        """Call the function; of an adjoint, ``state`` is the cotangent of that, and ``before`` the state."""
         fn, b, block = self.function, self.b, self.block
         if self.is_native:
+            given = [self.bases["in"], self.bases["out"], self.sizes, state]
+            if self.is_turned:
+                given[1:1] = [self.bases["over"]]
+                given[-1:] = [before, state]
             rate = ir.Constant(F64, block.sample_rate)
-            given = [self.bases["in"], self.bases["out"], self.sizes, state, fn.frames, rate]
-            b.call(typed(word(b, self.params, 0, PTR), NATIVE_TYPE), given)
+            callee = typed(word(b, self.params, 0, PTR), NATIVE_TYPES[block.entry])
+            b.call(callee, [*given, fn.frames, rate])
             return
-        symbol = archetype_symbol(self.kernel.archetype, block.entry)
-        callee = function_named(fn.module, symbol, TYPES[block.entry])
         first = fn.words.call
-        tables, apart = (
-            word(b, fn.args, first + w.TABLES, PTR),
-            word(b, fn.args, first + w.TABLE_STRIDE),
-        )
+        tables = word(b, fn.args, first + w.TABLES, PTR)
+        apart = word(b, fn.args, first + w.TABLE_STRIDE)
         node = b.udiv(self.lane, word(b, fn.args, first + w.SHARE))
-        params = offset(b, tables, b.mul(node, apart))
-        ends = [one[end] for end in ("in", "out") for one in (self.bases, self.strides)]
+        ends = ("in", "over", "out") if self.is_turned else ("in", "out")
+        given = [offset(b, tables, b.mul(node, apart)), self.sizes]
+        given += [one[end] for end in ends for one in (self.bases, self.strides)]
+        if self.is_turned:
+            there = block.params >= 0
+            given += [_number(b, state, integer(block.params)) if there else NULL, before]
         line = integer(ALIGN)
         free = b.mul(b.udiv(b.add(self.used, integer(ALIGN - 1)), line), line)
-        scratch = offset(b, fn.scratch, free)
-        b.call(callee, [params, self.sizes, *ends, state, scratch, fn.frames])
+        symbol = archetype_symbol(self.kernel.archetype, block.entry)
+        callee = function_named(fn.module, symbol, TYPES[block.entry])
+        b.call(callee, [*given, state, offset(b, fn.scratch, free), fn.frames])
+
+    def _add_up(self, planes: Planes, plane: int, to: ir.Value) -> None:
+        """Add a plane to a number, from the last frame back."""
+        fn, b = self.function, self.b
+        row = _number(b, planes.base, b.mul(planes.stride, integer(plane)))
+
+        def add(i: ir.Value) -> None:
+            back = b.sub(b.sub(fn.frames, integer(1)), i)
+            value = b.load(_number(b, row, back), typ=F64)
+            b.store(b.fadd(b.load(to, typ=F64), value), to)
+
+        loop(b, fn.frames, "frame", add)
 
     def _area(self, planes: int, rate: int) -> Planes:
         """Planes in scratch memory."""
@@ -124,45 +190,46 @@ class _Lane:
         return Planes(area, stride)
 
     def _inlet(self, kind: str, first: int, planes: int) -> Planes:
-        """Where an inlet's planes are: its port's, or a constant in every frame."""
+        """Where an argument's planes are: its port's, or a number in every frame."""
         fn, b = self.function, self.b
         if kind == "none":
-            return Planes(ir.Constant(PTR, None), integer(0))
-        if kind == "param":
-            area = self._area(planes, 1)
+            return Planes(NULL, integer(0))
+        if kind == "in":
+            port = _Port(self, fn.words.inlet(first), self.kernel.inlets[first])
+            return port.in_place(port.gather)
+        zero = kind == "zero"
+        area = self._area(planes, first if zero else 1)
 
-            def fill(plane: ir.Value) -> None:
-                at = offset(b, self.params, b.mul(b.add(plane, integer(first)), integer(8)))
-                value = b.load(at, typ=F64)
-                row = offset(b, area.base, b.mul(b.mul(plane, area.stride), integer(8)))
-                loop(
-                    b,
-                    fn.frames,
-                    "frame",
-                    lambda i: b.store(value, offset(b, row, b.mul(i, integer(8)))),
-                )
+        def fill(plane: ir.Value) -> None:
+            value: ir.Value = ir.Constant(F64, 0.0)
+            if not zero:
+                value = b.load(_number(b, self.params, b.add(plane, integer(first))), typ=F64)
+            row = _number(b, area.base, b.mul(plane, area.stride))
+            loop(b, area.stride, "token", lambda i: b.store(value, _number(b, row, i)))
 
-            loop(b, integer(planes), "plane", fill)
-            return area
-        port = _Port(self, fn.words.inlet(first), self.kernel.inlets[first])
-        return port.in_place(port.gather)
+        loop(b, integer(planes), "plane", fill)
+        return area
 
-    def _outlet(self, rate: int, ports: tuple[int, ...]) -> tuple[Planes, Callable[[], None]]:
+    def _outlet(
+        self, rate: int, planes: int, ports: tuple[int, ...]
+    ) -> tuple[Planes, Callable[[], None]]:
         """Where an outlet's planes go, and what is to be done once they are there."""
+        if not planes:
+            return Planes(NULL, integer(0)), lambda: None
         if not ports:
-            return self._area(self.block.planes, rate), lambda: None
+            return self._area(planes, rate), lambda: None
         fn, b = self.function, self.b
         first, *others = (_Port(self, fn.words.outlet(p), self.kernel.outlets[p]) for p in ports)
-        planes = first.in_place(lambda area: None)
+        where = first.in_place(lambda area: None)
 
         def done() -> None:
-            measure_planes(fn, b, ports[0], self.lane, planes)
+            measure_planes(fn, b, ports[0], self.lane, where)
             with b.if_then(b.not_(first.is_direct)):
-                first.move("scatter", planes)
+                first.move("scatter", where)
             for port in others:
-                port.move("scatter", planes)
+                port.move("scatter", where)
 
-        return planes, done
+        return where, done
 
 
 class _Port:
@@ -216,3 +283,8 @@ class _Port:
             b.call(callee, [*fixed, self.begin(b, i), integer(port.rate), integer(1)])
 
         loop(b, fn.frames, "firing", each)
+
+
+def _number(b: ir.IRBuilder, base: ir.Value, i: ir.Value) -> ir.Value:
+    """Address of number ``i``."""
+    return offset(b, base, b.mul(i, integer(8)))

@@ -27,6 +27,7 @@ from amp.jit.lowered import (
     tile_width,
 )
 from amp.jit.trace import Part, trace_alone, trace_kernel
+from amp.jit.trace_block import trace_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -272,7 +273,11 @@ class _Lowering:
         code = self.traced.get(key)
         if code is None:
             rate = self.sample_rate * head.pace.firings / head.pace.frames
-            code = self.traced[key] = trace_kernel(parts, ins, rate, self.guard, self.every)
+            if head.archetype:
+                code = trace_block(parts[0], ins, rate, self.every)
+            else:
+                code = trace_kernel(parts, ins, rate, self.guard, self.every)
+            self.traced[key] = code
         bindings = [out for part in parts.values() for _, out in part.outs]
         call = Call(code, cluster.groups, width, lanes, head.pace, ins, bindings, cluster)
         self.calls.append(call)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NATIVE, NodeType, Param, Trace
+from amp.contract import NodeType, Param, Trace
 from amp.errors import AmpError, BadNode, raised_at
 from amp.graph import Edge
-from amp.ir import BlockCall, InPort, Kernel, OutPort, StateSlot, Value, ancestors
-from amp.jit.archetypes import load
+from amp.ir import InPort, Kernel, OutPort, StateSlot, Value, ancestors
 from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
 
@@ -94,8 +93,6 @@ def trace_kernel(
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
-        if group.archetype:
-            return _block_code(b, number, part, ins, every)
         if group.prebuilt:
             return _router_code(number, part, ins, every)
         if isinstance(b, Guarded):
@@ -104,7 +101,7 @@ def trace_kernel(
         results[number] = _trace_group(b, number, group, streams, part.slots)
         for outlet, out in part.outs:
             values = tuple(results[number][outlet])
-            rate = _rate_out(group.first, outlet)
+            rate = rate_out(group.first, outlet)
             step, rate = 0 if out.cycle else rate, rate // group.spread
             measured = group.wide and outlet in group.measured and (number, outlet) not in power_at
             if measured:  # a sum is known when its kernel ends
@@ -157,18 +154,18 @@ def _finishing(b: Trace, kernel: Kernel) -> Kernel:
 
 def _router_code(number: int, part: Part, ins: list[InBinding], every: int) -> Code:
     """What a router of the scheduler reads and writes."""
-    outlets, power_at = _measured_tables(number, part)
-    kernel = Kernel((), _tables(ins), outlets, (), (), (), (), (), part.group.prebuilt)
+    outlets, power_at = measured_tables(number, part)
+    kernel = Kernel((), tables_in(ins), outlets, (), (), (), (), (), part.group.prebuilt)
     kernel = replace(kernel, every=every if power_at else 1)
     return Code(kernel, (), (), power_at)
 
 
-def _tables(ins: list[InBinding]) -> tuple[InPort, ...]:
+def tables_in(ins: list[InBinding]) -> tuple[InPort, ...]:
     """In ports of a kernel that works on whole blocks."""
     return tuple(InPort("table", len(one.ring), one.rate, one.step) for one in ins)
 
 
-def _measured_tables(
+def measured_tables(
     number: int, part: Part
 ) -> tuple[tuple[OutPort, ...], dict[tuple[int, int], tuple[str, tuple[int, ...]]]]:
     """Out ports of a group that writes tables, and where the power of its outlets is."""
@@ -182,104 +179,10 @@ def _measured_tables(
     measured = {at[0] for _, at in power_at.values()}
     outlets = []
     for port, (outlet, out) in enumerate(part.outs):
-        rate = _rate_out(group.first, outlet)
+        rate = rate_out(group.first, outlet)
         step = 0 if out.cycle else rate
         outlets.append(OutPort("table", group.planes, rate, step, port in measured))
     return tuple(outlets), power_at
-
-
-def _block_code(b: Trace, number: int, part: Part, ins: list[InBinding], every: int) -> Code:
-    """A kernel that hands whole blocks to a function: an archetype's or the user's."""
-    group = part.group
-    node, kind, scope = group.first, group.first.type, f"{number}.0"
-    b.enter(scope, kind)
-    is_native = group.archetype == NATIVE
-    if is_native:
-        b.slot("address", integer=True)
-    given = _block_inlets(b, node, part, ins)
-    results = tuple(
-        (
-            _rate_out(node, which),
-            tuple(port for port, (outlet, _) in enumerate(part.outs) if outlet == which),
-        )
-        for which in range(len(type(kind).outlets))
-    )
-    outlets, power_at = _measured_tables(number, part)
-    flat = tuple(one for some in given for one in some)
-    block = BlockCall("forward", (), flat, results, group.planes, sample_rate=b.sample_rate)
-    states, inits = [], []
-    if is_native:
-        named: tuple[tuple[str, float], ...] = vars(kind)["state"]
-        states = [StateSlot(f"{scope}.{name}", "f64") for name, _ in named]
-        inits = [initial for _, initial in named]
-    else:
-        kernel, sizes = load(group.archetype), _sizes(node, given)
-        tables = [(f"{scope}.{name}", np.size(_value(kind, name))) for name in type(kind).params]
-        block = replace(
-            block,
-            sizes=sizes,
-            tables=(*tables, (PREPARED, kernel.count("prepared", sizes))),
-            sample_rate=0.0,
-        )
-        if count := kernel.count("state", sizes):
-            states, inits = [StateSlot(f"{scope}.{STATE}", "f64", count)], [0.0]
-    code = Kernel(
-        (),
-        _tables(ins),
-        outlets,
-        tuple((slot, value.type) for slot, value in b.slots.items()),
-        tuple(states),
-        (),
-        (),
-        (),
-        group.archetype,
-        block=block,
-        every=every if power_at else 1,
-    )
-    return Code(code, tuple(inits), (), power_at)
-
-
-STATE = "state"
-"""Name of what an archetype remembers."""
-PREPARED = "prepared"
-"""Name of the numbers behind an archetype's params that are made of them."""
-
-
-def _block_inlets(
-    b: Trace, node: Node, part: Part, ins: list[InBinding]
-) -> list[list[tuple[str, int, int]]]:
-    """What a function is given for each inlet of ``node``: an in port, params, or nothing; of a variadic
-    one, for each stream."""
-
-    def constant(b: Trace, name: str, source: Any) -> tuple[str, int, int]:
-        first = len(b.slots)
-        whole = node.type.channels == "all"
-        some = constant_list(b, name, source) if whole else [b.slot(name)]
-        return "param", first, len(some)
-
-    ports = [("in", port, len(ins[port].ring)) for _, port, _ in part.sources]
-    given = arguments(b, node, ports, lambda port: port, constant)
-    return [[("none", 0, 0)] if g is None else g if isinstance(g, list) else [g] for g in given]
-
-
-def _sizes(node: Node, given: list[list[tuple[str, int, int]]]) -> tuple[int, ...]:
-    """What the node type says of the channels that a lane has of each inlet."""
-    widths = {
-        inlet.name: max(planes for _, _, planes in some)
-        for inlet, some in zip(type(node.type).inlets, given, strict=True)
-        if some and some[0][0] != "none"
-    }
-    sizes = node.type.sizes(widths)
-    if not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise BadNode(
-            f"{node.kind}.sizes are whole numbers from 0", got=repr(sizes), where=str(node)
-        )
-    return sizes
-
-
-def _value(kind: NodeType, name: str) -> Any:
-    value = getattr(kind, name)
-    return value.value if isinstance(value, Param) else value
 
 
 def trace_alone(group: Group, sample_rate: float, widths: Sequence[int] = ()) -> Trace:
@@ -338,7 +241,7 @@ def _measured_planes(
     return [tuple(row[plane] for row in tokens) for plane in range(planes)]
 
 
-def _rate_out(node: Node, outlet: int) -> int:
+def rate_out(node: Node, outlet: int) -> int:
     """Tokens that ``forward`` returns for an outlet."""
     outlets = type(node.type).outlets
     return max(node.type.counts(outlets[outlet])) if outlets else 1
@@ -389,7 +292,7 @@ def one_or_all(tokens: list[Any]) -> Any:
 
 def by_token(node: Node, outlet: int, result: Any) -> list[Any]:
     """What ``forward`` returned for an outlet, by token."""
-    return [result] if _rate_out(node, outlet) == 1 else list(result)
+    return [result] if rate_out(node, outlet) == 1 else list(result)
 
 
 def call_forward(b: Trace, node: Node, arguments: list[Any]) -> Any:
@@ -441,7 +344,7 @@ def _check_result(node: Node, result: Any) -> None:
         )
     rearranged = type(node.type).takes is not NodeType.takes
     for outlet, value in enumerate(result if isinstance(result, tuple) else (result,)):
-        rate = 1 if rearranged else _rate_out(node, outlet)
+        rate = 1 if rearranged else rate_out(node, outlet)
         tokens = [value] if rate == 1 else _several(node, value, rate, "tokens as its rate says")
         for token in tokens:
             whole = node.type.channels == "all"
