@@ -264,6 +264,7 @@ def assemble(
 def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options) -> Tape:
     """Every step from a checked graph to its backward pass in memory; see `Program.backward`."""
     from amp.jit.adjoint import differentiate
+    from amp.jit.adjoint_blocks import Blocks
     from amp.jit.cluster import KPN_WIDTH, Clustering
     from amp.jit.cut import cut_clusters
     from amp.jit.runtime import Threads
@@ -279,8 +280,9 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
         )
 
     # adjoint: the graph turned round, beside a twin that writes down what it needs
-    back = differentiate(frozen, pace, replay=ipls is not None)
     frames = TAPE_FRAMES if ipls is None else max(TAPE_FRAMES, ipls.block)
+    blocks = Blocks(frozen, pace, options.choose, frames)
+    back = differentiate(frozen, pace, blocks, replay=ipls is not None)
     width = KPN_WIDTH if ipls is None else ipls.width
 
     # schedule and cluster: what is run again, then the adjoint; the samples need no other order

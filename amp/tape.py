@@ -103,7 +103,7 @@ class Tape:
         self._slots = [
             (node.index, slot, param, entry)
             for node in graph.nodes
-            for slot, (param, entry) in wanted_params(node).items()
+            for slot, (param, entry) in wanted_params(node, whole=node in back.blocks).items()
         ]
         self._sums: dict[bool, Sums] = {}  # by whether the run begins at clock 0
         self._inputs: Signals = {}
@@ -429,6 +429,8 @@ class Tape:
             for adjoint in self.back.adjoints.get(node, ())[:1]:
                 if (words := self._totals.get((adjoint.name, slot))) is not None:
                     yield Share(param, entry, words)
+                elif row := self._states.states.get((adjoint.name, GRADIENT + slot)):
+                    yield Share(param, entry, row.first)
                 states = self.back.starts.get(node, {}).get(slot, ()) if started else ()
                 for state in states:
                     words = self._states.states[adjoint.name, state].first

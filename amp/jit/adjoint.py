@@ -13,7 +13,6 @@ import dataclasses
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from amp.contract import NATIVE
 from amp.frozen import Edge
 from amp.jit.adjoint_edges import (
     Aligned,
@@ -38,6 +37,7 @@ from amp.jit.adjoint_trace import Pattern, edge_counts, edge_rates, refuse, want
 if TYPE_CHECKING:
     from amp.contract import NodeType, Take
     from amp.frozen import Frozen, Node
+    from amp.jit.adjoint_blocks import Blocks
     from amp.jit.adjoint_joint import Backward
     from amp.jit.adjoint_plan import Plan
     from amp.jit.adjoint_trace import Traced
@@ -49,8 +49,8 @@ LONGEST = 64
 """Most firings of a cycle of rates: each has an arm of a choice in the kernels of a backward pass."""
 
 
-def differentiate(graph: Frozen, pace: Paces, *, replay: bool) -> Backward:
-    """The adjoint of a settled graph.
+def differentiate(graph: Frozen, pace: Paces, blocks: Blocks, *, replay: bool) -> Backward:
+    """The adjoint of a settled graph, of which ``blocks`` are calls of prebuilt kernels.
 
     With ``replay``, streams that adjoints read are computed again beside them where that needs nothing that
     they do not read anyway: in a common kernel, they need no memory.
@@ -60,19 +60,20 @@ def differentiate(graph: Frozen, pace: Paces, *, replay: bool) -> Backward:
     NotDifferentiable
         Naming the node that has none.
     """
-    return _Turning(graph, pace).run(replay=replay)
+    return _Turning(graph, pace, blocks).run(replay=replay)
 
 
 class _Turning:
-    def __init__(self, graph: Frozen, pace: Paces) -> None:
-        self.graph, self.pace, self.slopes = graph, pace, Slopes(graph, pace)
+    def __init__(self, graph: Frozen, pace: Paces, blocks: Blocks) -> None:
+        self.graph, self.pace, self.blocks = graph, pace, blocks
+        self.slopes = Slopes(graph, pace, blocks)
         self.heard = self.slopes.heard()
         self.readers: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self.given: dict[tuple[int, int], Given] = {}
         self.plans: dict[tuple[Any, ...], Opened] = {}
         self.opened: dict[int, Opened] = {}
         self.replays = Replays(self.slopes)
-        self.turned = Turned(graph, pace, list(graph.nodes))
+        self.turned = Turned(graph, pace, list(graph.nodes), blocks)
         self.own, self.order = self.turned.own, self.turned.order
 
     def run(self, *, replay: bool) -> Backward:
@@ -93,10 +94,8 @@ class _Turning:
         return self.turned.join()
 
     def _check(self, node: Node) -> None:
-        if node.type.archetype == NATIVE:
-            raise refuse(node, "it is a kernel of your own, which amp cannot turn round")
-        if not (node.type.border or node.type.router or node.type.has_forward()):
-            raise refuse(node, "it is a prebuilt kernel without a twin in IR")
+        if node in self.blocks:
+            self.blocks.check(node)
         for at in range(len(node.edges)):
             cycles = self.graph.cycles.get(self.slopes.number(node, at))
             if cycles is None:
@@ -123,6 +122,13 @@ class _Turning:
                 mine.append(Adding(Gathered(), node, node.channels, code))
                 for at in range(len(node.edges)):
                     self._give(node, at, mine[0], 0, node.channels)
+        elif node in self.blocks:
+            outlets = range(len(type(kind).outlets))
+            heard = tuple(bool(self.readers[node.index, outlet]) for outlet in outlets)
+            for adding, piece in self.blocks.open(node, heard, self.turned):
+                mine.append(adding)
+                for outlet, at in enumerate(piece):
+                    self._give(node, at, adding, outlet, adding.channels)
         else:
             self._open_node(node, mine)
 
@@ -197,9 +203,7 @@ class _Turning:
         """Have the node's twin write down what the adjoint needs."""
         if "twin" not in kinds:
             kinds["twin"] = make_recorder(traced)
-        signature = self.turned.signature((node.signature, kinds["twin"]))
-        kind = instance(kinds["twin"], node.type)
-        self.turned.twins[node.index] = dataclasses.replace(node, type=kind, signature=signature)
+        self.turned.write_down(node, instance(kinds["twin"], node.type), (kinds["twin"],))
 
     def _put_back(self, node: Node, takes: list[Take], mine: list[Adding], *, same: bool) -> None:
         """The cotangents of what a node takes go to where it took it from."""
@@ -211,6 +215,8 @@ class _Turning:
 
     def _gathers(self, node: Node, outlet: int) -> bool:
         """The cotangents of an outlet are added up by a node of their own."""
+        if node in self.blocks:
+            return len(self.readers[node.index, outlet]) > 1
         rate = node.type.counts(type(node.type).outlets[outlet])
         return len(self.readers[node.index, outlet]) > MOST and rate == (1,)
 
@@ -224,7 +230,7 @@ class _Turning:
         elif kind.border == "input":
             arriving = self._arriving(node, 0)
             if len(arriving) > 1:
-                arriving = [self._gather(node, arriving)]
+                arriving = [self._gather(node, arriving, 1)]
             if arriving:
                 self._read(mine[0], arriving)
                 self.order += mine
@@ -241,7 +247,8 @@ class _Turning:
         for outlet in range(len(type(node.type).outlets)):
             some = self._arriving(node, outlet)
             if self._gathers(node, outlet):
-                some = [self._gather(node, some)]
+                rate = max(node.type.counts(type(node.type).outlets[outlet]))
+                some = [self._gather(node, some, rate)]
             arriving += some
         if not mine:
             self._put_aside(node)
@@ -278,7 +285,9 @@ class _Turning:
         if not untakes:
             return
         if not taken:
-            taken = arriving if len(arriving) == 1 else [self._gather(node, arriving)]
+            taken = (
+                arriving if len(arriving) == 1 else [self._gather(node, arriving, node.type.spread)]
+            )
         taken = self._unbatch(node, untakes[0][1], taken)
         for adding, _ in untakes:
             self._read_all(adding, taken)
@@ -366,10 +375,9 @@ class _Turning:
             )
         return self.given[reader.index, at]
 
-    def _gather(self, node: Node, arriving: list[Given]) -> Given:
-        """Their sum, as one."""
+    def _gather(self, node: Node, arriving: list[Given], count: int) -> Given:
+        """Their sum, as one, of ``count`` tokens a firing."""
         kind: NodeType = Gathered()
-        count = node.type.spread
         code: tuple[Any, ...] = ("sum", len(arriving), node.channels)
         if count > 1:
             kind, code = GatheredTokens(count), (*code, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,12 @@ from amp.jit.adjoint_parts import Adding, Given
 from amp.schedule import Paces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
+
+    from amp.contract import NodeType
+    from amp.jit.adjoint_blocks import Blocks
 
     Ints = NDArray[np.int64]
 
@@ -38,6 +43,8 @@ class Backward:
         outlet.
     starts
         By node the states that start with a param.
+    blocks
+        Which nodes are calls of blocks; it has the states that those put down.
     """
 
     graph: Frozen
@@ -49,6 +56,7 @@ class Backward:
     adjoints: dict[int, list[Node]]
     arrivals: dict[tuple[int, int], tuple[Node, int]]
     starts: dict[int, dict[str, list[str]]]
+    blocks: Blocks
 
 
 class JointPaces(Paces):
@@ -84,6 +92,8 @@ class Turned:
         The graph.
     twins
         Its nodes, some as twins that write something down.
+    blocks
+        Which of them are calls of blocks.
     own
         Adjoints of a node.
     order
@@ -97,6 +107,7 @@ class Turned:
     graph: Frozen
     pace: Paces
     twins: list[Node]
+    blocks: Blocks
     own: dict[int, list[Adding]] = field(default_factory=dict)
     order: list[Adding] = field(default_factory=list)
     arrivals: dict[tuple[int, int], Given] = field(default_factory=dict)
@@ -106,6 +117,11 @@ class Turned:
     def signature(self, code: tuple[Any, ...]) -> int:
         """A number that equal codes share, and no node of the graph has."""
         return len(self.graph.nodes) + self._signatures.setdefault(code, len(self._signatures))
+
+    def write_down(self, node: Node, kind: NodeType, code: tuple[Any, ...]) -> None:
+        """Have a node's twin be of another type."""
+        signature = self.signature((node.signature, *code))
+        self.twins[node.index] = replace(node, type=kind, signature=signature)
 
     def join(self) -> Backward:
         """All of it as one graph."""
@@ -150,7 +166,7 @@ class Turned:
             elif not isinstance(mine[0].kind, Untake | Gathered):
                 adjoints[index] = [made[id(one)] for one in mine if id(one) in made]
         arrivals = {key: (made[id(g.by)], g.outlet) for key, g in self.arrivals.items()}
-        twins = _needed(nodes[:count], nodes[count:])
+        twins = _needed(nodes[:count], nodes[count:], self.blocks.logs)
         adjoint = np.arange(count, len(nodes))
         return Backward(
             joint,
@@ -162,6 +178,7 @@ class Turned:
             adjoints,
             arrivals,
             self.starts,
+            self.blocks,
         )
 
     def _node(self, adding: Adding, name: str) -> Node:
@@ -194,10 +211,10 @@ class Turned:
         return Edge(source.by.index, source.outlet, initial=initial, skip=max(0, source.tokens))
 
 
-def _needed(twins: list[Node], adjoints: list[Node]) -> Ints:
-    """Twins that an adjoint reads, and what they read."""
+def _needed(twins: list[Node], adjoints: list[Node], logged: Iterable[int]) -> Ints:
+    """Twins that an adjoint needs, and what they read."""
     found: set[int] = set()
-    pending = [edge.source for node in adjoints for edge in node.edges]
+    pending = [*logged, *(edge.source for node in adjoints for edge in node.edges)]
     while pending:
         index = pending.pop()
         if index < len(twins) and index not in found:

@@ -88,7 +88,7 @@ def make_recorder(traced: Traced) -> type[NodeType]:
         return tuple(results) if len(results) > 1 else results[0]
 
     body = {"outlets": (*kind.outlets, *names), "rate": rate, "forward": forward, "archetype": ""}
-    return _subtype(kind, body)
+    return subtype(kind, body)
 
 
 def _as_number(b: Trace, value: Value) -> Value:
@@ -199,7 +199,7 @@ def make_adjoint(
         return tuple(out) if len(out) > 1 else out[0]
 
     body = {"inlets": ports.inlets, "outlets": ports.leaving, "rate": rate, "forward": forward}
-    return _subtype(type(traced.node.type), body | NEUTRAL)
+    return subtype(type(traced.node.type), body | NEUTRAL)
 
 
 def _given(
@@ -265,7 +265,7 @@ def make_replay(traced: Traced, plan: Plan) -> type[NodeType]:
         out = [copy(planes[0]) for (planes,) in traced.outlets]
         return tuple(out) if len(out) > 1 else out[0]
 
-    return _subtype(
+    return subtype(
         type(traced.node.type), {"inlets": ports.inlets, "rate": rate, "forward": forward} | NEUTRAL
     )
 
@@ -281,7 +281,7 @@ NEUTRAL: dict[str, Any] = {
 }
 
 
-def _subtype(kind: type[NodeType], body: dict[str, Any]) -> type[NodeType]:
+def subtype(kind: type[NodeType], body: dict[str, Any]) -> type[NodeType]:
     made: type[NodeType] = types.new_class(
         kind.__name__, (kind,), {"register": False}, lambda space: space.update(body)
     )
@@ -290,7 +290,7 @@ def _subtype(kind: type[NodeType], body: dict[str, Any]) -> type[NodeType]:
 
 def instance(kind: type[NodeType], node: NodeType) -> NodeType:
     """An instance of a subclass of the type of ``node``, with its attributes."""
-    new: NodeType = kind.__new__(kind)
+    new: NodeType = object.__new__(kind)
     vars(new).update(vars(node))
     vars(new)["key"] = (kind, *node.key[1:])
     return new

@@ -9,6 +9,8 @@ from amp.jit.adjoint_plan import plan_adjoint
 from amp.jit.adjoint_trace import Pattern, Traced
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from amp.contract import NodeType
     from amp.frozen import Edge, Frozen, Node
     from amp.schedule import Paces
@@ -41,10 +43,10 @@ class Adding:
 
 
 class Slopes:
-    """Which nodes of a graph move with which of their edges."""
+    """Which nodes of a graph move with which of their edges; calls of ``blocks`` do with all."""
 
-    def __init__(self, graph: Frozen, pace: Paces) -> None:
-        self.graph, self.pace = graph, pace
+    def __init__(self, graph: Frozen, pace: Paces, blocks: Container[Node]) -> None:
+        self.graph, self.pace, self._blocks = graph, pace, blocks
         self._traces: dict[tuple[Any, ...], Traced] = {}
         self._moving: dict[tuple[Any, ...], set[int]] = {}
         self._plain = (
@@ -73,7 +75,7 @@ class Slopes:
         edges = [*enumerate(node.edges)]
         if not edges or node.type.border or node.type.is_sum or node.type.router:
             return edges
-        if self.graph.takes(node):
+        if node in self._blocks or self.graph.takes(node):
             return edges
         key, traced = self.traced(node)
         if key not in self._moving:

@@ -152,8 +152,9 @@ def edge_rates(node: Node) -> list[int]:
     return [max(counts) for counts in edge_counts(node)]
 
 
-def wanted_params(node: Node) -> dict[str, tuple[Param, Any]]:
-    """Slots that hold a `Param`'s value: which, and what entry of it."""
+def wanted_params(node: Node, *, whole: bool = False) -> dict[str, tuple[Param, Any]]:
+    """Slots that hold a `Param`'s value: which, and what entry of it; arrays of the node's own entry by
+    entry, or ``whole``."""
     found: dict[str, tuple[Param, Any]] = {}
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         if not isinstance(source, Param):
@@ -165,7 +166,9 @@ def wanted_params(node: Node) -> dict[str, tuple[Param, Any]]:
             found.update({f"{inlet.name}.{i}": (source, i) for i in range(count)})
     for name in type(node.type).params:
         value = getattr(node.type, name)
-        if isinstance(value, Param):
+        if isinstance(value, Param) and whole:
+            found[name] = value, None if value.value.size > 1 else (0,) * value.value.ndim
+        elif isinstance(value, Param):
             for index in np.ndindex(value.value.shape):
                 slot = f"{name}[{','.join(map(str, index))}]" if index else name
                 found[slot] = (value, index)

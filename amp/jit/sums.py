@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Share(NamedTuple):
     """Words of the arena, (batch, channel), that hold cotangents of a param, or of one ``entry`` of it: an
-    index of an array of a node's own, or a channel."""
+    index of an array of a node's own, or a channel. Those of a whole array are (batch, channel, number)."""
 
     param: Param
     entry: Any
@@ -53,7 +53,9 @@ class Sums:
         """Number of the sum that each word is added to."""
         shape = self.shapes[share.param.name]
         numbers = np.arange(*self._spans[share.param.name]).reshape(shape)
-        if isinstance(share.entry, tuple):
+        if share.words.ndim == 3:
+            numbers = numbers.ravel()
+        elif isinstance(share.entry, tuple):
             numbers = numbers[share.entry]
         elif share.entry is not None and shape:
             at = share.entry if shape[1] > 1 else 0
