@@ -26,8 +26,10 @@ TYPES = {
     name: kind for name, kind in nodes.NODE_TYPES.items() if not kind.border and not kind.router
 }
 """Those that fire at a pace; `test_routers` asks the others."""
-TRACED = {name: kind for name, kind in TYPES.items() if kind.archetype != NATIVE}
-"""Those that have a ``forward``, and are text."""
+TRACED = {name: kind for name, kind in TYPES.items() if kind.has_forward()}
+"""Those that have a ``forward``."""
+WRITTEN = {name: kind for name, kind in TYPES.items() if kind.archetype != NATIVE}
+"""Those that are text, without a function of the user's."""
 SAMPLES = {
     f"{name}.{i}": node for name, kind in TYPES.items() for i, node in enumerate(kind.samples())
 }

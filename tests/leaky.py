@@ -15,7 +15,7 @@ import pytest
 from scipy.signal import lfilter
 
 import amp
-from amp.jit import archetypes, bind, generate, trace_block
+from amp.jit import adjoint_blocks, archetypes, bind, generate, trace_block
 from amp.jit.archetypes import Archetype, Port, Row, SelfTest, Table
 
 if TYPE_CHECKING:
@@ -124,6 +124,6 @@ def leaky(monkeypatch: pytest.MonkeyPatch) -> Archetype:
     def known(name: str) -> Archetype:
         return kernel if name == "leaky" else load(name)
 
-    for module in (archetypes, bind, generate, trace_block):
+    for module in (adjoint_blocks, archetypes, bind, generate, trace_block):
         monkeypatch.setattr(module, "load", known)
     return kernel

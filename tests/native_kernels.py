@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numba
+import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
 from amp.nodes.native import Native
@@ -52,6 +53,60 @@ def spread(inputs, outputs, channels, state, frames, rate):  # type: ignore[no-u
             y[c, k] = total - x[c, k]
 
 
+@numba.cfunc(Native.adjoint_signature)
+def leak_adjoint(  # type: ignore[no-untyped-def]
+    inputs, output_cotangents, input_cotangents, channels, state, state_cotangent, frames, rate
+):
+    """Of ``y = x + decay y``: the states are made again, and walked backwards."""
+    x, decay = numba.carray(inputs[0], frames), numba.carray(inputs[1], frames)
+    dy = numba.carray(output_cotangents[0], frames)
+    dx, ddecay = (
+        numba.carray(input_cotangents[0], frames),
+        numba.carray(input_cotangents[1], frames),
+    )
+    before = np.empty(frames)
+    s = state[0]
+    for k in range(frames):
+        before[k] = s
+        s = x[k] + decay[k] * s
+    ds = state_cotangent[0]
+    for k in range(frames - 1, -1, -1):
+        ds += dy[k]
+        dx[k] = ds
+        ddecay[k] = ds * before[k]
+        ds *= decay[k]
+    state_cotangent[0] = ds
+
+
+@numba.cfunc(Native.adjoint_signature)
+def cross_adjoint(  # type: ignore[no-untyped-def]
+    inputs, output_cotangents, input_cotangents, channels, state, state_cotangent, frames, rate
+):
+    du, dv = (
+        numba.carray(output_cotangents[0], frames),
+        numba.carray(output_cotangents[1], frames),
+    )
+    da, db = numba.carray(input_cotangents[0], frames), numba.carray(input_cotangents[1], frames)
+    for k in range(frames):
+        da[k] = du[k] + dv[k]
+        db[k] = 0.5 * du[k] - 0.5 * dv[k]
+
+
+@numba.cfunc(Native.adjoint_signature)
+def spread_adjoint(  # type: ignore[no-untyped-def]
+    inputs, output_cotangents, input_cotangents, channels, state, state_cotangent, frames, rate
+):
+    shape = (channels[0], frames)
+    dy, dx = numba.carray(output_cotangents[0], shape), numba.carray(input_cotangents[0], shape)
+    for k in range(frames - 1, -1, -1):
+        total = state_cotangent[0]
+        for c in range(channels[0]):
+            total += dy[c, k]
+        for c in range(channels[0]):
+            dx[c, k] = total - dy[c, k]
+        state_cotangent[0] = 0.25 * total
+
+
 class LeakTwin(NodeType):
     """``y = x + decay y``. For tests."""
 
@@ -88,9 +143,11 @@ class SpreadTwin(NodeType):
 
 
 NATIVE: dict[str, Callable[[], Any]] = {
-    "leak": lambda: Native(leak, state={"y": 0.0}, inlets=LEAK_PORTS),
-    "cross": lambda: Native(cross, inlets=(Inlet("a"), Inlet("b")), outlets=("u", "v")),
-    "spread": lambda: Native(spread, state={"total": 0.0}, channels="all"),
+    "leak": lambda: Native(leak, leak_adjoint, state={"y": 0.0}, inlets=LEAK_PORTS),
+    "cross": lambda: Native(
+        cross, cross_adjoint, inlets=(Inlet("a"), Inlet("b")), outlets=("u", "v")
+    ),
+    "spread": lambda: Native(spread, spread_adjoint, state={"total": 0.0}, channels="all"),
 }
 """What makes a node of each kernel."""
 TWINS: dict[str, Callable[[], Any]] = {"leak": LeakTwin, "cross": CrossTwin, "spread": SpreadTwin}

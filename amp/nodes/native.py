@@ -203,6 +203,12 @@ class Native(NodeType):
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:
+        yield cls._leak()
+        yield cls._rotate()
+
+    @classmethod
+    def _leak(cls) -> Native:
+        """A sum that leaks, with an inlet that says how fast."""
         import numba
 
         @numba.cfunc(cls.signature)
@@ -216,6 +222,31 @@ class Native(NodeType):
                 state[0] = x[k] + c[k] * state[0]
                 y[k] = state[0] - 0.25 * state[1]
 
+        @numba.cfunc(cls.adjoint_signature)
+        def leak_adjoint(  # type: ignore[no-untyped-def]
+            inputs, d_outputs, d_inputs, channels, state, d_state, frames, sample_rate
+        ):
+            x, c = numba.carray(inputs[0], frames), numba.carray(inputs[1], frames)
+            dy = numba.carray(d_outputs[0], frames)
+            dx, dc = numba.carray(d_inputs[0], frames), numba.carray(d_inputs[1], frames)
+            before, s = np.empty(frames), state[0]
+            for k in range(frames):
+                before[k] = s
+                s = x[k] + c[k] * s
+            for k in range(frames - 1, -1, -1):
+                dx[k] = d_state[0] + dy[k]
+                dc[k] = dx[k] * before[k]
+                d_state[0] = c[k] * dx[k] + d_state[1] - 0.25 * dy[k]
+                d_state[1] = 0.0
+
+        ports = (Inlet("input"), Inlet("decay", default=0.5, low=-0.9, high=0.9))
+        return cls(leak, leak_adjoint, state={"y": 0.5, "before": 0.0}, inlets=ports)
+
+    @classmethod
+    def _rotate(cls) -> Native:
+        """Channels in other places."""
+        import numba
+
         @numba.cfunc(cls.signature)
         def rotate(  # type: ignore[no-untyped-def]
             inputs, outputs, channels, state, frames, sample_rate
@@ -228,9 +259,19 @@ class Native(NodeType):
                     for k in range(frames):
                         y[c, k] = x[(c + 1 + j) % count, k]
 
-        ports = (Inlet("input"), Inlet("decay", default=0.5, low=-0.9, high=0.9))
-        yield cls(leak, state={"y": 0.5, "before": 0.0}, inlets=ports)
-        yield cls(rotate, outlets=("once", "twice"), channels="all")
+        @numba.cfunc(cls.adjoint_signature)
+        def rotate_adjoint(  # type: ignore[no-untyped-def]
+            inputs, d_outputs, d_inputs, channels, state, d_state, frames, sample_rate
+        ):
+            count = channels[0]
+            dx = numba.carray(d_inputs[0], (count, frames))
+            once = numba.carray(d_outputs[0], (count, frames))
+            twice = numba.carray(d_outputs[1], (count, frames))
+            for c in range(count):
+                for k in range(frames):
+                    dx[c, k] = once[(c - 1) % count, k] + twice[(c - 2) % count, k]
+
+        return cls(rotate, rotate_adjoint, outlets=("once", "twice"), channels="all")
 
     @classmethod
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bench import CASES, FRAMES, MOST_LANES, RATE, SAMPLES, TRACED, TYPES, bench, is_given
+from bench import CASES, FRAMES, MOST_LANES, RATE, SAMPLES, TRACED, TYPES, WRITTEN, bench, is_given
 from bits import Array, assert_same_bits
 from clocked import as_clocked, at_clock, channels_of
 from timed_reference import trace_node
@@ -182,7 +182,7 @@ def test_unknown_and_surplus_arguments_are_refused(kind: type[NodeType]) -> None
         setattr(good, next(iter(kind.attrs)), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLES if named(name) in TRACED])
+@pytest.mark.parametrize("name", [name for name in SAMPLES if named(name) in WRITTEN])
 def test_repr_says_how_to_make_it_again(name: str) -> None:
     node = SAMPLES[name]
     space = {**nodes.NODE_TYPES, "array": np.array, "nan": np.nan}

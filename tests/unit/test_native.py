@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 from bits import assert_same_bits
-from native_kernels import LEAK_PORTS, NATIVE, SIGNATURE, leak
+from native_kernels import LEAK_PORTS, NATIVE, SIGNATURE, leak, leak_adjoint
 
 import amp
 from amp import nodes
@@ -268,31 +268,6 @@ def test_the_text_of_its_ir_is_read_back_and_verified() -> None:
         if broken != text:
             with pytest.raises(BadIR):
                 verify(parse_kernel(broken))
-
-
-@numba.cfunc(Native.adjoint_signature)
-def leak_adjoint(  # type: ignore[no-untyped-def]
-    inputs, output_cotangents, input_cotangents, channels, state, state_cotangent, frames, rate
-):
-    """Of ``y = x + decay y``: the states are made again, and walked backwards."""
-    x, decay = numba.carray(inputs[0], frames), numba.carray(inputs[1], frames)
-    dy = numba.carray(output_cotangents[0], frames)
-    dx, ddecay = (
-        numba.carray(input_cotangents[0], frames),
-        numba.carray(input_cotangents[1], frames),
-    )
-    before = np.empty(frames)
-    s = state[0]
-    for k in range(frames):
-        before[k] = s
-        s = x[k] + decay[k] * s
-    ds = state_cotangent[0]
-    for k in range(frames - 1, -1, -1):
-        ds += dy[k]
-        dx[k] = ds
-        ddecay[k] = ds * before[k]
-        ds *= decay[k]
-    state_cotangent[0] = ds
 
 
 def pointers(*arrays: Array) -> Any:
