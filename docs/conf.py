@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import amp
+from amp.jit.archetypes import manifest
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+    from amp.jit.archetypes import Row
 
 project = "amp"
 author = "the amp developers"
@@ -32,6 +35,7 @@ napoleon_use_ivar = True
 
 NODE_TYPES = "<!-- node types -->"
 PUBLIC_NAMES = "<!-- public names -->"
+ARCHETYPES = "<!-- archetypes -->"
 """Where pages of ``reference/`` get an entry for each thing there is."""
 
 ELSEWHERE = {"IPLS", "Cohort", "Loop", "Stage", "plan", "Inlet", "NodeType", "Take"}
@@ -45,6 +49,20 @@ def entry(path: str, thing: object) -> str:
     return f"```{{eval-rst}}\n.. autoclass:: {path}\n   :members:\n```\n"
 
 
+def about(row: Row) -> str:
+    """Section about an archetype, from its row of the manifest."""
+    users = [n for n, kind in sorted(amp.nodes.NODE_TYPES.items()) if kind.archetype == row.name]
+    lines = [f"## {row.name}", "", row.about, "", "| | |", "|---|---|"]
+    lines += [f"| node types | {', '.join(f'`{name}`' for name in users)} |"] if users else []
+    lines += [f"| sizes | {', '.join(f'`{size}`' for size in row.sizes) or 'none'} |"]
+    lines += [f"| param `{t.name}` | `({', '.join(t.shape)})` |" for t in row.params]
+    for what, ports in (("inlet", row.inlets), ("outlet", row.outlets)):
+        lines += [f"| {what} `{p.name}` | planes `{p.planes}`, tokens `{p.rate}` |" for p in ports]
+    lines += [f"| in IR | `{row.twin}` |" if row.twin else "| in IR | none |"]
+    lines += [f"| source | `amp/archetypes_cpp/{row.source}.hpp`, `{row.source}.cpp` |", ""]
+    return "\n".join(lines)
+
+
 def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     """Replace the marks in a page, so that what is new appears without an edit."""
     kinds = [kind for _, kind in sorted(amp.nodes.NODE_TYPES.items())]
@@ -56,6 +74,7 @@ def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
     names = [entry(f"amp.{n}", item) for n, item in public.items() if callable(item)]
     source[0] = source[0].replace(NODE_TYPES, "\n".join(types))
     source[0] = source[0].replace(PUBLIC_NAMES, "\n".join(names))
+    source[0] = source[0].replace(ARCHETYPES, "\n".join(map(about, manifest().values())))
 
 
 def setup(app: Sphinx) -> None:

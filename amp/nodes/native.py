@@ -70,7 +70,8 @@ class Native(NodeType):
         is what it began with. ``output_cotangents[j]`` has the shape of ``outputs[j]``, and
         ``input_cotangents[i]``, which it writes, that of ``inputs[i]``. ``state_cotangent`` has that of
         the state after the block, and is to be given that of the state before it. Blocks come last one
-        first; the frames of one lie in the order of time, and are walked backwards.
+        first; the frames of one lie in the order of time, and are walked backwards. Without it there is no
+        backward pass through the node.
     state
         Name and initial value of each number that it remembers, at most 4096: a mapping, or a tuple of
         pairs. Snapshots and swaps know them by name.
