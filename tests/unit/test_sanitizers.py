@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from amp.jit.archetypes import Row, manifest
+
 ROOT = Path(__file__).parents[2]
 SCHEDULER = ("kpn_stress", ("pool", "trace"), "all networks agree\n")
 PRODUCTS = ("matrix_mix_stress", ("matrix_mix",), "700 products agree\n")
 CALLERS = ("program_stress", ("pool",), "all callers take turns\n")
+SOURCES = tuple(dict.fromkeys(row.source for row in manifest().values()))
+ARCHETYPES = ("archetypes_stress", SOURCES, "every archetype agrees\n")
 MEMORY = "address,undefined"
 
 
@@ -26,6 +31,20 @@ def eigen() -> Path:
     return Path(str(found))
 
 
+def written(row: Row) -> str:
+    """A row of the manifest in C++, as ``archetypes_stress.cpp`` has it."""
+    sizes = row.self_test.sizes
+    kinds = ["forward", "adjoint", "state", "scratch", "prepared", "prepare"]
+    functions = [row.symbol(k) if k in row.prototypes else "nullptr" for k in kinds]
+    params = sum(math.prod(row.shape(table, sizes)) for table in row.params)
+    ports = [
+        "{" + ", ".join("{{{}, {}}}".format(*row.extent(p, sizes, 1)) for p in some) + "}"
+        for some in (row.inlets, row.outlets)
+    ]
+    numbers = "{" + ", ".join(map(str, sizes)) + "}"
+    return "{" + ", ".join([f'"{row.name}"', *functions, numbers, str(params), *ports]) + "},\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sanitizers of Linux")
 @pytest.mark.parametrize(
@@ -34,6 +53,8 @@ def eigen() -> Path:
         (SCHEDULER, "thread"),
         (SCHEDULER, MEMORY),
         (PRODUCTS, MEMORY),
+        (ARCHETYPES, "thread"),
+        (ARCHETYPES, MEMORY),
         (CALLERS, "thread"),
         (CALLERS, MEMORY),
     ],
@@ -46,8 +67,23 @@ def test_native_code_is_clean(
     if compiler is None:
         pytest.skip("no C++ compiler")
     program = tmp_path / "stress"
+    if (
+        driver == ARCHETYPES[0]
+    ):  # as they are built: with vectors, and fused where the source says so
+        options += ["-march=native", "-ffp-contract=off"]
+    includes = [f'#include "{source}.hpp"\n' for source in SOURCES]
+    (tmp_path / "rows_headers.inc").write_text("".join(includes))
+    (tmp_path / "rows.inc").write_text("".join(map(written, manifest().values())))
     options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={kind}"]
-    options += ["-I", "amp/archetypes_cpp", "-fno-sanitize-recover=all", "-isystem", str(eigen())]
+    options += [
+        "-I",
+        "amp/archetypes_cpp",
+        "-I",
+        str(tmp_path),
+        "-fno-sanitize-recover=all",
+        "-isystem",
+        str(eigen()),
+    ]
     build = subprocess.run(
         [compiler, *options, f"tests/native/{driver}.cpp",
          *(f"amp/archetypes_cpp/{source}.cpp" for source in sources), "-o", str(program), "-lpthread"],
