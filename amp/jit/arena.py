@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from amp.jit.lowered import Ring
 
 ALIGN = 64
+APART = 512
+"""Bytes of a ring's tile from which on tiles are a cache line apart, so that they do not meet in one set; it
+would be most of the memory of shorter ones."""
 
 
 class Arena:
@@ -56,7 +59,8 @@ class BoundRing:
     def __init__(self, ring: Ring, frames: int, arena: Arena) -> None:
         self.ring, self.frames, self._arena = ring, frames, arena
         tiles = -(-ring.lanes // ring.width)
-        self.tile_stride = frames * ring.width * 8 + ALIGN
+        row = frames * ring.width * 8
+        self.tile_stride = row + (ALIGN if row >= APART else 0)
         self.plane_stride = tiles * self.tile_stride
         self.at = arena.reserve(self.bytes)
         self.stamps_at = arena.reserve(8 * frames) if ring.stamped else -1
