@@ -88,6 +88,18 @@ def test_snapshots_clones_and_swaps_keep_what_it_remembers(leaky: Archetype) -> 
     assert_same_bits(giver.run(given)["second"], whole["second"])
 
 
+@pytest.mark.parametrize("every", [1, 23])
+def test_its_heat_is_that_of_its_twin(leaky: Archetype, every: int) -> None:
+    """All tokens of a measured firing are added up, whatever cuts the run into calls and cells."""
+    given = inputs(9000)
+    want = amp.compile(graph(LeakyTwin), heat=every).run(given)
+    g = graph(Leaky)
+    for ipls in (None, amp.plan(g, 300)):
+        got = amp.compile(g, ipls, heat=every).run(given)
+        for name, heat in want.heat.items():
+            assert_same_bits(got.heat[name], heat)
+
+
 def test_what_is_prepared_follows_its_params(leaky: Archetype) -> None:
     given = inputs(20)
     programs = [amp.compile(graph(kind)) for kind in (Leaky, LeakyTwin)]
