@@ -280,13 +280,17 @@ def test_a_null_pool_runs_on_the_caller() -> None:
 
 
 @pytest.mark.eigen
-def test_a_kernel_in_a_loop_of_its_own_sees_what_it_has_just_written() -> None:
-    """A prebuilt kernel works on whole blocks: the loop has to be narrowed, if it is one node too."""
+@pytest.mark.parametrize("tokens", [1, 3, 64, 256])
+def test_a_kernel_in_a_loop_of_its_own_sees_what_it_has_just_written(tokens: int) -> None:
+    """A prebuilt kernel works on whole blocks, in its rings: the loop has to be narrowed, if it is one node
+    too, and what it writes must not lie where it still reads."""
     g = amp.Graph()
     loop = g.feedback(2)
-    mixed = g.add(nodes.MatrixMix([[0.5, 0.25], [0.125, 0.5]]), amp.edge(loop, initial=(1.0, 3)))
+    given = amp.edge(loop, initial=(1.0, tokens))
+    mixed = g.add(nodes.MatrixMix([[0.5, 0.25], [0.125, 0.5]]), given)
     loop.connect(mixed)
     g.output("out", mixed)
-    want = amp.compile(g, archetypes="ir").run(frames=70)["out"]
-    got = amp.compile(g, amp.plan(g, 64), archetypes="eigen").run(frames=70)["out"]
-    assert_same_bits(got, want)
+    want = amp.compile(g, archetypes="ir").run(frames=600)["out"]
+    for ipls in (None, amp.plan(g, 64), amp.plan(g, 256)):
+        got = amp.compile(g, ipls, archetypes="eigen").run(frames=600)["out"]
+        assert_same_bits(got, want)
