@@ -161,6 +161,16 @@ def test_without_cppyy_the_error_says_what_to_install(monkeypatch: pytest.Monkey
         archetypes.load("matrix_mix")
 
 
+def test_without_cppyy_what_has_a_twin_is_computed_in_ir(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = amp.Graph()
+    g.output("out", g.add(nodes.MatrixMix(np.eye(17)), g.input("x", 17)))
+    archetypes.load.cache_clear()
+    monkeypatch.setitem(sys.modules, "cppyy", None)
+    assert "in IR" in amp.compile(g).explain()
+    with pytest.raises(ArchetypeUnavailable, match="pip install"):
+        amp.compile(g, archetypes="eigen")
+
+
 def test_a_missing_library_is_named() -> None:
     with pytest.raises(ArchetypeUnavailable, match=r"libamp_archetypes_v9\.so"):
         archetypes.library_path("v9")
