@@ -430,7 +430,10 @@ class Tape:
                 if (words := self._totals.get((adjoint.name, slot))) is not None:
                     yield Share(param, entry, words)
                 elif row := self._states.states.get((adjoint.name, GRADIENT + slot)):
-                    yield Share(param, entry, row.first)
+                    own = slot in type(adjoint.type).params
+                    yield Share(
+                        param, entry, row.first if own else row.first.reshape(len(row.first), -1)
+                    )
                 states = self.back.starts.get(node, {}).get(slot, ()) if started else ()
                 for state in states:
                     words = self._states.states[adjoint.name, state].first

@@ -167,8 +167,8 @@ class BlockCall:
     Attributes
     ----------
     inlets
-        For each the planes of an in port, ``("in", port, planes)``; that many params that do not change
-        within a block, ``("param", first, planes)``; or nothing, ``("none", 0, 0)``.
+        For each the planes of an in port, ``("in", port, planes)``; the same numbers in every frame,
+        ``("constant", number, planes)``; or nothing, ``("none", 0, 0)``.
     log
         How many states there is room for where those are put down in which calls begin, which an adjoint
         then reads: a power of two. With several, each firing is a call. The address is the next param.
@@ -181,13 +181,15 @@ class BlockCall:
         What an archetype is told about its node.
     tables
         Params of the node that all its lanes share: names, and how many numbers each is.
+    constants
+        What a lane has besides: inlets with constants, and their planes.
     sample_rate
         At which a `Native` fires.
     cotangents
         Of an adjoint, those of the outlets: of an in port, or ``("zero", rate, planes)``.
     sums
-        Of an adjoint: an outlet, a plane of it, and the number of the lane's states to which that is added,
-        frame by frame from the last one back.
+        Of an adjoint: an outlet, and the first of the lane's states to which its planes are added, frame by
+        frame from the last one back.
     params
         Of an adjoint, where among the lane's states the cotangents of the tables are; -1 if nowhere.
     """
@@ -199,16 +201,17 @@ class BlockCall:
     outlets: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
     sizes: tuple[int, ...] = ()
     tables: tuple[tuple[str, int], ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()
     sample_rate: float = 0.0
     cotangents: tuple[tuple[str, int, int], ...] = ()
-    sums: tuple[tuple[int, int, int], ...] = ()
+    sums: tuple[tuple[int, int], ...] = ()
     params: int = -1
 
     @property
     def held(self) -> int:
         """Numbers a firing that no port has room for: of constant inlets, of cotangents that are zero, and
         of outlets that no one reads."""
-        constant = sum(planes for kind, _, planes in self.inlets if kind == "param")
+        constant = sum(planes for kind, _, planes in self.inlets if kind == "constant")
         zeros = sum(rate * planes for kind, rate, planes in self.cotangents if kind == "zero")
         return constant + zeros + sum(r * planes for r, planes, ports in self.outlets if not ports)
 

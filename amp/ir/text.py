@@ -75,6 +75,7 @@ def _block_lines(block: BlockCall) -> list[str]:
     lines += [f"rate {block.sample_rate!r}"] if block.sample_rate else []
     rows: list[tuple[str, Sequence[Any]]] = [("sizes", block.sizes)] if block.sizes else []
     rows += [("table", row) for row in block.tables]
+    rows += [("constant", row) for row in block.constants]
     rows += [("argument", row) for row in block.inlets]
     rows += [("cotangent", row) for row in block.cotangents]
     rows += [("result", (rate, planes, *ports)) for rate, planes, ports in block.outlets]
@@ -191,6 +192,8 @@ class _Reader:
                 block = replace(block, sizes=tuple(map(int, sizes)))
             case ["table", name, count] if block:
                 block = replace(block, tables=(*block.tables, (name, int(count))))
+            case ["constant", name, planes] if block:
+                block = replace(block, constants=(*block.constants, (name, int(planes))))
             case ["argument", kind, first, planes] if block:
                 block = replace(block, inlets=(*block.inlets, (kind, int(first), int(planes))))
             case ["cotangent", kind, first, planes] if block:
@@ -208,8 +211,8 @@ class _Reader:
             case ["result", rate, planes, *ports] if block:
                 outlet = int(rate), int(planes), tuple(map(int, ports))
                 block = replace(block, outlets=(*block.outlets, outlet))
-            case ["sum", outlet_, plane, state] if block:
-                block = replace(block, sums=(*block.sums, (int(outlet_), int(plane), int(state))))
+            case ["sum", result, state] if block:
+                block = replace(block, sums=(*block.sums, (int(result), int(state))))
             case ["gradient", state] if block:
                 block = replace(block, params=int(state))
             case _:

@@ -128,12 +128,13 @@ def _verify_block(kernel: Kernel, block: BlockCall) -> None:
     ports: list[InPort | OutPort] = [*kernel.inlets, *kernel.outlets]
     if any(port.mode != "table" for port in ports):
         raise BadIR("the call of a block reads and writes tables")
-    ends = {"in": [p.planes for p in kernel.inlets], "param": [1] * len(kernel.params)}
-    for kind, first, planes in (*block.inlets, *block.cotangents):
-        if kind in {"none", "zero"}:
-            continue
-        if kind not in ends or first < 0 or sum(ends[kind][first : first + planes]) < planes:
-            raise BadIR("an argument is an in port or params", got=f"{kind} {first} {planes}")
+    ends = {
+        "in": [port.planes for port in kernel.inlets],
+        "constant": [planes for _, planes in block.constants],
+    }
+    for kind, number, planes in (*block.inlets, *block.cotangents):
+        if kind not in {"none", "zero"} and [planes] != ends.get(kind, [])[number : number + 1]:
+            raise BadIR("an argument is an in port or a constant", got=f"{kind} {number} {planes}")
     written = [port for _, _, some in block.outlets for port in some]
     if sorted(written) != list(range(len(kernel.outlets))) or any(
         (kernel.outlets[port].planes, kernel.outlets[port].rate) != (planes, rate)
@@ -142,7 +143,7 @@ def _verify_block(kernel: Kernel, block: BlockCall) -> None:
     ):
         raise BadIR("each out port is one outlet's, and as wide and fast as that", got=str(written))
     words = sum(slot.count for slot in kernel.states)
-    if any(not 0 <= at < words for _, _, at in block.sums) or block.params >= words:
+    if any(not 0 <= at < words for _, at in block.sums) or block.params >= words:
         raise BadIR("a sum is one of the states", got=str(block.sums))
 
 

@@ -153,13 +153,13 @@ def edge_rates(node: Node) -> list[int]:
 
 
 def wanted_params(node: Node, *, whole: bool = False) -> dict[str, tuple[Param, Any]]:
-    """Slots that hold a `Param`'s value: which, and what entry of it; arrays of the node's own entry by
-    entry, or ``whole``."""
+    """Slots that hold a `Param`'s value: which, and what entry of it; channels, and arrays of the node's own,
+    entry by entry, or ``whole``."""
     found: dict[str, tuple[Param, Any]] = {}
     for inlet, source in zip(type(node.type).inlets, node.sources, strict=True):
         if not isinstance(source, Param):
             continue
-        if node.type.channels == "each":
+        if whole or node.type.channels == "each":
             found[inlet.name] = (source, None)
         else:
             count = source.value.shape[1] if source.value.ndim == 2 else 1

@@ -18,7 +18,7 @@ from amp.jit.arena import ALIGN, Arena, BoundRing
 from amp.jit.lowered import SILENCE
 from amp.jit.once import Once
 from amp.jit.passes.hoist import PREPARED
-from amp.jit.slots import slot_values, table_values
+from amp.jit.slots import node_tables, slot_values
 from amp.jit.words import Words, scratch_areas
 from amp.thermal import CELLS
 
@@ -62,7 +62,9 @@ class BoundCall:
         self.total_at = arena.reserve(8 * padded * len(call.code.totals))
         self.node_words = self.nodes_at = 0
         if kernel.block is not None:
-            self.node_words = -(-sum(count for _, count in kernel.block.tables) // 8) * 8
+            shared = sum(count for _, count in kernel.block.tables)
+            each = sum(planes for _, planes in kernel.block.constants)
+            self.node_words = -(-(shared + self.share * each) // 8) * 8
             self.nodes_at = arena.reserve(8 * self.node_words * call.groups[0].slots)
         entry = 8 * w.ENTRY_WORDS
         self.in_tables = [
@@ -92,6 +94,11 @@ class BoundCall:
         if kernel is None or native is None:
             return None
         return Once(self.call, kernel, native, self.arena)
+
+    @property
+    def share(self) -> int:
+        """Lanes of a node."""
+        return self.call.lanes // self.call.groups[0].slots
 
     def sum_lanes(self, port: int) -> int:
         """Lanes of one term of the sum that ``port`` adds up."""
@@ -284,14 +291,15 @@ class Bound:
 
     def _fill_tables(self, bound: BoundCall) -> None:
         """Write the tables of each node of the call of a block, and have the rest made of them."""
-        kernel = bound.call.code.kernel
-        assert kernel.block is not None
-        *own, _ = kernel.block.tables
-        values = table_values(bound.call, [name for name, _ in own], self.params)
-        rows = self.arena.view(bound.nodes_at, (len(values), bound.node_words))
-        rows[:, : values.shape[1]] = values
-        for row in rows:
-            load(kernel.archetype).prepare(row.ctypes.data, kernel.block.sizes)
+        name, block = bound.call.code.kernel.archetype, bound.call.code.kernel.block
+        assert block is not None
+        own, constants = node_tables(bound.call, block, self.batch, self.params)
+        rows = self.arena.view(bound.nodes_at, (len(own), bound.node_words))
+        rows[:, : own.shape[1]] = own
+        first = sum(count for _, count in block.tables)
+        rows[:, first : first + constants.shape[1]] = constants
+        for row in rows if name != NATIVE else ():
+            load(name).prepare(row.ctypes.data, block.sizes)
 
     def _fill_once(self, bound: BoundCall) -> None:
         """Have the preparing kernel write to where the main kernel reads, and the finishing one read what
@@ -342,7 +350,7 @@ class Bound:
         if kernel.block is not None:
             own = words[bound.layout.call :]
             own[w.TABLES], own[w.TABLE_STRIDE] = self.address(bound.nodes_at), 8 * bound.node_words
-            own[w.SHARE] = call.lanes // call.groups[0].slots
+            own[w.SHARE] = bound.share
         for i, binding in enumerate(call.ins):
             self._fill_in_port(bound, i, binding)
         for i, out in enumerate(call.outs):

@@ -120,8 +120,8 @@ class _Lane:
                 lambda i: b.store(b.load(_number(b, state, i), typ=F64), _number(b, log, i)),
             )
         self._call(state, NULL if log is None else log)
-        for outlet, plane, at in block.sums:
-            self._add_up(made[outlet], plane, _number(b, state, integer(at)))
+        for outlet, at in block.sums:
+            self._add_up(made[outlet], block.outlets[outlet][1], _number(b, state, integer(at)))
         for done in finish:
             done()
 
@@ -136,7 +136,7 @@ class _Lane:
         if not block.log:
             return None
         first = word(b, self.params, int(self.is_native), PTR)
-        lane = b.urem(self.lane, word(b, fn.args, fn.words.call + w.SHARE))
+        lane = b.urem(self.lane, self._word(w.SHARE))
         slot = b.and_(fn.fired, integer(block.log - 1))
         at = b.add(b.mul(lane, integer(block.log)), slot)
         return offset(b, first, b.mul(at, integer(8 * block.memory)))
@@ -153,12 +153,8 @@ class _Lane:
             callee = typed(word(b, self.params, 0, PTR), NATIVE_TYPES[block.entry])
             b.call(callee, [*given, fn.frames, rate])
             return
-        first = fn.words.call
-        tables = word(b, fn.args, first + w.TABLES, PTR)
-        apart = word(b, fn.args, first + w.TABLE_STRIDE)
-        node = b.udiv(self.lane, word(b, fn.args, first + w.SHARE))
         ends = ("in", "over", "out") if self.is_turned else ("in", "out")
-        given = [offset(b, tables, b.mul(node, apart)), self.sizes]
+        given = [self._tables(), self.sizes]
         given += [one[end] for end in ends for one in (self.bases, self.strides)]
         if self.is_turned:
             there = block.params >= 0
@@ -169,17 +165,41 @@ class _Lane:
         callee = function_named(fn.module, symbol, TYPES[block.entry])
         b.call(callee, [*given, state, offset(b, fn.scratch, free), fn.frames])
 
-    def _add_up(self, planes: Planes, plane: int, to: ir.Value) -> None:
-        """Add a plane to a number, from the last frame back."""
+    def _word(self, number: int, kind: ir.Type = I64) -> ir.Value:
+        """A word of the call."""
+        return word(self.b, self.function.args, self.function.words.call + number, kind)
+
+    def _tables(self) -> ir.Value:
+        """Where the tables of this lane's node begin."""
+        b = self.b
+        node = b.udiv(self.lane, self._word(w.SHARE))
+        return offset(b, self._word(w.TABLES, PTR), b.mul(node, self._word(w.TABLE_STRIDE)))
+
+    def _constant(self, number: int) -> ir.Value:
+        """Where the numbers of a constant are: lane by lane, behind the tables and the constants before."""
+        b, block, share = self.b, self.block, self._word(w.SHARE)
+        tables = sum(count for _, count in block.tables)
+        before = sum(planes for _, planes in block.constants[:number])
+        own = b.mul(b.urem(self.lane, share), integer(block.constants[number][1]))
+        first = b.add(integer(tables), b.add(b.mul(share, integer(before)), own))
+        return _number(b, self._tables(), first)
+
+    def _add_up(self, where: Planes, planes: int, to: ir.Value) -> None:
+        """Add each plane to a number, from the last frame back."""
         fn, b = self.function, self.b
-        row = _number(b, planes.base, b.mul(planes.stride, integer(plane)))
 
-        def add(i: ir.Value) -> None:
-            back = b.sub(b.sub(fn.frames, integer(1)), i)
-            value = b.load(_number(b, row, back), typ=F64)
-            b.store(b.fadd(b.load(to, typ=F64), value), to)
+        def each(plane: ir.Value) -> None:
+            row = _number(b, where.base, b.mul(where.stride, plane))
+            total = _number(b, to, plane)
 
-        loop(b, fn.frames, "frame", add)
+            def add(i: ir.Value) -> None:
+                back = b.sub(b.sub(fn.frames, integer(1)), i)
+                value = b.load(_number(b, row, back), typ=F64)
+                b.store(b.fadd(b.load(total, typ=F64), value), total)
+
+            loop(b, fn.frames, "frame", add)
+
+        loop(b, integer(planes), "plane", each)
 
     def _area(self, planes: int, rate: int) -> Planes:
         """Planes in scratch memory."""
@@ -197,13 +217,13 @@ class _Lane:
         if kind == "in":
             port = _Port(self, fn.words.inlet(first), self.kernel.inlets[first])
             return port.in_place(port.gather)
-        zero = kind == "zero"
-        area = self._area(planes, first if zero else 1)
+        numbers = None if kind == "zero" else self._constant(first)
+        area = self._area(planes, first if numbers is None else 1)
 
         def fill(plane: ir.Value) -> None:
             value: ir.Value = ir.Constant(F64, 0.0)
-            if not zero:
-                value = b.load(_number(b, self.params, b.add(plane, integer(first))), typ=F64)
+            if numbers is not None:
+                value = b.load(_number(b, numbers, plane), typ=F64)
             row = _number(b, area.base, b.mul(plane, area.stride))
             loop(b, area.stride, "token", lambda i: b.store(value, _number(b, row, i)))
 

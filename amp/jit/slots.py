@@ -15,6 +15,7 @@ from amp.contract import Param
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from amp.ir import BlockCall
     from amp.jit.lowered import Call
 
 
@@ -54,14 +55,25 @@ def slot_values(
     return np.concatenate([s[:, picked].ravel() for s in spread])
 
 
-def table_values(
-    call: Call, names: list[str], params: dict[str, NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Tables of the params ``names`` that the lanes of a node share: (nodes, numbers)."""
-    kinds = [node.type for node in call.groups[0].members]
-    own = [name.split(".", 2)[2] for name in names]
-    rows = [[np.ravel(_value(getattr(kind, name), params)) for name in own] for kind in kinds]
-    return np.array([np.concatenate([np.zeros(0), *row]) for row in rows])
+def node_tables(
+    call: Call, block: BlockCall, batch: int, params: dict[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the nodes of the call of a block are given: of their own params (node, number), and of constants
+    what each lane has, one after another, inlet by inlet."""
+    group = call.groups[0]
+    names = [name.split(".", 2)[2] for name, _ in block.tables[:-1]]
+    inlets = [inlet.name for inlet in type(group.first.type).inlets]
+    own, constants = [], []
+    for node in group.members:
+        rows = [np.ravel(_value(getattr(node.type, name), params)) for name in names]
+        own.append(np.concatenate([np.zeros(0), *rows]))
+        rows = [np.zeros(0)]
+        for name, planes in block.constants:
+            value = np.asarray(_value(node.sources[inlets.index(name)], params))
+            shape = batch, planes if node.type.channels == "all" else group.parts
+            rows.append(np.broadcast_to(value, shape).ravel())
+        constants.append(np.concatenate(rows))
+    return np.array(own), np.array(constants)
 
 
 def _value(source: Any, params: dict[str, NDArray[np.float64]]) -> Any:

@@ -12,7 +12,7 @@ from amp.errors import BadNode
 from amp.ir import BlockCall, Kernel, StateSlot
 from amp.jit.archetypes import load
 from amp.jit.lowered import Code
-from amp.jit.trace import arguments, constant_list, measured_tables, rate_out, tables_in
+from amp.jit.trace import arguments, measured_tables, rate_out, tables_in
 
 if TYPE_CHECKING:
     from amp.contract import NodeType
@@ -45,7 +45,7 @@ class Reverse:
     planes
         Channels of those that a lane has.
     params
-        Slots of constants, and params of the node, whose cotangents are asked for.
+        Inlets with constants, and params of the node, whose cotangents are asked for.
     """
 
     inlets: tuple[tuple[str, tuple[str, ...]], ...]
@@ -78,6 +78,7 @@ class _Tracing:
         self.slots = log_slots(self.kind)
         if self.slots:
             self.b.slot(LOG, integer=True)
+        self.constants: list[tuple[str, int]] = []
         self.given = self._given()
         self.states: list[StateSlot] = []
         self.inits: list[float] = []
@@ -103,14 +104,14 @@ class _Tracing:
         return Code(kernel, tuple(self.inits), (), power_at)
 
     def _given(self) -> dict[str, list[Argument]]:
-        """What a function is given for each inlet: an in port, params, or nothing; of a variadic one, for
-        each stream."""
+        """What a function is given for each inlet: an in port, a constant, or nothing; of a variadic one,
+        for each stream."""
 
-        def constant(b: Trace, name: str, source: Any) -> Argument:
-            first = len(b.slots)
-            whole = self.kind.channels == "all"
-            some = constant_list(b, name, source) if whole else [b.slot(name)]
-            return "param", first, len(some)
+        def constant(_: Trace, name: str, source: Any) -> Argument:
+            value = source.value if isinstance(source, Param) else source
+            wide = self.kind.channels == "all" and np.ndim(value) == 2
+            self.constants.append((name, np.shape(value)[1] if wide else 1))
+            return "constant", len(self.constants) - 1, self.constants[-1][1]
 
         sources = self.part.sources
         ports = [("in", port, len(self.ins[port].ring)) for _, port, _ in sources]
@@ -153,14 +154,16 @@ class _Tracing:
             params = self._words
             self._remember([(GRADIENT + name, count, 0.0) for name, count in tables])
         results: list[tuple[int, int, tuple[int, ...]]] = []
-        sums: list[tuple[int, int, int]] = []
+        sums: list[tuple[int, int]] = []
         for name, names in self.reverse.inlets:
             rate = self.kind.counts(names[0])[0] if names else 1
             for at, argument in enumerate(inlets[name]):
-                if argument[0] == "param":
-                    added = self._sums(len(results), argument)
-                    results.append(self._result(1, argument, () if added else None))
-                    sums += added
+                if argument[0] == "constant":
+                    wanted = name in self.reverse.params
+                    if wanted:
+                        sums.append((len(results), self._words))
+                        self._remember([(GRADIENT + name, argument[2], 0.0)])
+                    results.append(self._result(1, argument, () if wanted else None))
                 else:
                     results.append(self._result(rate, argument, self._edge(names, at)))
         return replace(
@@ -176,21 +179,6 @@ class _Tracing:
         outlet = names[at].replace("stream", "input") if names else ""
         outlets = type(self.kind).outlets
         return self._ports(outlets.index(outlet)) if outlet in outlets else None
-
-    def _sums(self, result: int, argument: Argument) -> list[tuple[int, int, int]]:
-        """Which planes of a constant's cotangent are added up, and in which state."""
-        assert self.reverse is not None
-        found = []
-        for plane, name in enumerate(self._names(argument)):
-            if name in self.reverse.params:
-                found.append((result, plane, self._words))
-                self._remember([(GRADIENT + name, 1, 0.0)])
-        return found
-
-    def _names(self, argument: Argument) -> list[str]:
-        """Slots of a constant."""
-        _, first, planes = argument
-        return [_own(name) for name in [*self.b.slots][first : first + planes]]
 
     @property
     def _words(self) -> int:
@@ -211,7 +199,14 @@ class _Tracing:
         flat = tuple(one for some in inlets.values() for one in some)
         if self.name == NATIVE:
             count = len(vars(self.kind)["state"])
-            return BlockCall(entry, flat, self.slots, count, sample_rate=self.b.sample_rate)
+            return BlockCall(
+                entry,
+                flat,
+                self.slots,
+                count,
+                constants=tuple(self.constants),
+                sample_rate=self.b.sample_rate,
+            )
         kernel, sizes = load(self.name), self._sizes(inlets)
         params = [(f"0.0.{n}", np.size(_value(self.kind, n))) for n in type(self.kind).params]
         return BlockCall(
@@ -221,6 +216,7 @@ class _Tracing:
             kernel.count("state", sizes),
             sizes=sizes,
             tables=(*params, (PREPARED, kernel.count("prepared", sizes))),
+            constants=tuple(self.constants),
         )
 
     def _memory(self, block: BlockCall) -> list[tuple[str, int, float]]:

@@ -124,7 +124,7 @@ def test_the_text_of_its_ir_is_read_back_and_verified(leaky: Archetype) -> None:
     assert print_kernel(verify(parse_kernel(text))) == text
     for line, wrong in (
         ("argument in 0 3", "argument in 1 3"),
-        ("argument param 0 1", "argument param 1 1"),
+        ("argument constant 0 1", "argument constant 1 1"),
         ("result 1 3 0", "result 2 3 0"),
         ("in 0 table 3 rate 2 step 2", "in 0 aligned 3 rate 2 step 2"),
         ("archetype leaky", ""),

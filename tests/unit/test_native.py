@@ -257,7 +257,7 @@ def test_the_text_of_its_ir_is_read_back_and_verified() -> None:
     assert print_kernel(verify(parse_kernel(text))) == text
     for line, wrong in (
         ("param 0.0.address i64", "param 0.0.address f64"),
-        ("argument param 1 1", "argument param 2 1"),
+        ("argument constant 0 1", "argument constant 1 1"),
         ("argument in 0 1", "argument in 1 1"),
         ("result 1 1 0", "result 1 1 1"),
         ("out 0 table 1", "out 0 ring 1"),
