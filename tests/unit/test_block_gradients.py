@@ -63,7 +63,7 @@ def ask(make: Callable[[bool], amp.Graph], **options: Any) -> None:
 
 def add_leaky(g: amp.Graph, x: Any, kind: type[amp.NodeType], gain: Any) -> Any:
     decay = amp.Param(np.array([0.5, -0.25, 0.625]), name="decay")
-    doubled = g.add(nodes.Upsample(2), x)
+    doubled = g.add(nodes.Commutator(), x, 0.5 * x)
     return g.add(kind(decay, 2), doubled, gain=gain, name="leaky")
 
 
@@ -79,12 +79,15 @@ def test_an_archetype_with_state_and_rates_in_a_loop(
         if gain == "stream":
             given = 0.5 * g.input("gain")
         if tokens:
-            x = x + 0.2 * amp.edge(loop, initial=tokens)
+            x = x + 0.1 * amp.edge(loop, initial=tokens)
         out, twice = add_leaky(g, x, Leaky if native else LeakyTwin, given)
         loop.connect(out)
         g.output("out", out)
         g.output("again", g.add(nodes.Gain(), out, gain=0.5))
-        g.output("twice", g.add(nodes.Downsample(2), twice))
+        for name, stream in zip(
+            ("first", "second"), g.add(nodes.Distributor(), twice), strict=True
+        ):
+            g.output(name, stream)
         return g
 
     ask(make)
