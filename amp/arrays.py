@@ -37,7 +37,7 @@ def check_inputs(
             else repr(type(given)),
             fix=f"run({{{name!r}: array}})",
         )
-    if set(given) != set(inputs):
+    if given.keys() != inputs.keys():
         missing = [str(inputs[name]) for name in inputs if name not in given]
         raise BadInput(
             "a run is given each input of the graph",
@@ -83,13 +83,13 @@ def _count(arrays: Arrays, frames: Any) -> int:
         if isinstance(frames, bool) or not isinstance(frames, int | np.integer):
             raise BadInput("frames is a whole number", got=repr(frames))
         counts["frames="] = int(frames)
-    if len(set(counts.values())) != 1:
+    count = next(iter(counts.values()), None)
+    if count is None or any(other != count for other in counts.values()):
         raise BadInput(
             "a run has one number of frames",
             got=", ".join(f"{name}: {n}" for name, n in counts.items()) or "none",
             fix="give inputs of equal length" if counts else "say run(frames=n)",
         )
-    count = next(iter(counts.values()))
     if not 1 <= count < 1 << 48:
         raise BadInput(
             "a run has at least one frame",
@@ -160,7 +160,7 @@ def check_outputs(
     BadInput
         Naming the output, what its array should be, and what it is.
     """
-    unknown = set(out) - set(outputs)
+    unknown = out.keys() - outputs.keys()
     if unknown:
         raise BadInput(
             "out names outputs of the graph",
@@ -193,7 +193,7 @@ def check_outputs(
                 got=f"{getattr(array, 'dtype', type(array))} {np.shape(array)}",
             )
         results[name] = array
-    for first, second in combinations(sorted(out), 2):
+    for first, second in combinations(sorted(out), 2) if out else ():
         if np.may_share_memory(out[first], out[second]):
             raise BadInput(
                 "out arrays do not overlap",
@@ -205,6 +205,8 @@ def check_outputs(
 
 def keep_apart(inputs: Arrays, out: Mapping[str, NDArray[np.float64]]) -> Arrays:
     """``inputs``, copied where an output will be written over them."""
+    if not out:
+        return inputs
     return {
         name: array.copy()
         if any(np.may_share_memory(array, written) for written in out.values())

@@ -146,6 +146,7 @@ class Instance:
         self._arrays: dict[BorderPort, tuple[NDArray[np.float64], int]] = {}
         words = [call.words_at // 8 + w.FIRED for call in self.bound.calls]
         self._words = np.array(words, np.int64)
+        self._latency = {name: port.pace.start for name, port in self._outs.items()}
         for known in ("_calls_of", "_guards", "places"):
             vars(self).pop(known, None)
 
@@ -154,12 +155,12 @@ class Instance:
     @property
     def clock(self) -> int:
         """Frames run."""
-        return int(self.bound.clock[0])
+        return self.bound.clock.item()
 
     @property
     def latency(self) -> dict[str, int]:
         """Frames until the first visible token of each output."""
-        return {name: port.pace.start for name, port in self._outs.items()}
+        return self._latency.copy()
 
     def read_from(self, arrays: Signals, clock: int) -> None:
         """Have inputs read ``arrays``, whose first frame is at ``clock``."""
@@ -175,10 +176,10 @@ class Instance:
         self._write(self._probes, arrays, clock)
 
     def _write(self, ports: Mapping[str, BorderPort], arrays: Signals, clock: int) -> None:
+        now = self.clock
         for name, port in ports.items():
-            if port.clocked:
-                silent = slice(self.clock - clock, max(0, port.pace.start - clock))
-                arrays[name][..., silent] = 0.0
+            if port.clocked and now < port.pace.start:
+                arrays[name][..., now - clock : port.pace.start - clock] = 0.0
             self._point(port, arrays[name], clock)
 
     def probe_room(self, begin: int, end: int) -> dict[str, NDArray[np.float64]]:
@@ -234,18 +235,19 @@ class Instance:
             If a node made an infinity or NaN, and is guarded.
         """
         chunk = every or 4096
-        before = time.perf_counter()
+        before, at = time.perf_counter(), self.clock
         taping, self._taping = self._taping, None
         run = taping.run if taping else self.runner.run
-        while self.clock < clock:
-            self._advance(min(self.clock + chunk, clock), run)
+        while at < clock:
+            at = min(at + chunk, clock)
+            self._advance(at, run)
             now = time.perf_counter()
             if now - before < _PATIENCE_SECONDS and not every:
                 chunk *= 2
             before = now
             self._check_finite()
             if tell is not None:
-                tell(self.clock)
+                tell(at)
         self._arrays.clear()  # the caller's again
         if taping:
             taping.finish()

@@ -60,7 +60,7 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 Monitor = Callable[[int, "Mapping[str, NDArray[np.float64]]"], None]
-_Stopped = tuple[int, Result, Callable[[int], None], int, "NDArray[np.int64] | int"]
+_Stopped = tuple[int, Result, Callable[[int], None] | None, int, "NDArray[np.int64] | int"]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
 what kernels had cost before."""
 _LOSSES = 16
@@ -421,11 +421,9 @@ class Program:
         outputs = fade.outputs if fade else now.outputs
         results = check_outputs(out, outputs, about.batch, count)
         arrays = keep_apart(arrays, out)
-        latency = self.latency
         begin = now.clock
-
         end = begin + count
-        result = Result(results, latency, about.sample_rate)
+        result = Result(results, self.latency, about.sample_rate)
         probes = now.probe_room(begin, end)
         result.probes, result.clocks = probes, now.probe_clocks(begin, end)
         heard = begin
@@ -454,13 +452,14 @@ class Program:
         if record:  # callers reuse theirs, unless they are told not to
             now.start_tape({n: np.array(a) if keep else a for n, a in arrays.items()})
         costs = now.runner.costs() if self._timer else 0
-        return self._finish(end, result, tell, every or memory_every, costs)
+        told = monitor or memory_every or progress
+        return self._finish(end, result, tell if told else None, every or memory_every, costs)
 
     def _finish(
         self,
         clock: int,
         result: Result,
-        tell: Callable[[int], None],
+        tell: Callable[[int], None] | None,
         every: int,
         costs: NDArray[np.int64] | int,
     ) -> Result:

@@ -6,6 +6,7 @@ states, delay lines), then what stays (parameters, tables, records, scratch).
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -484,9 +485,27 @@ class Bound:
 
 
 class BorderPort:
-    """Entries of a table that point at the array of one input, output or probe of the graph."""
+    """Entries of a table that point at the array of one input, output or probe of the graph.
 
-    __slots__ = ("_entries", "_rows", "node", "pace")
+    Attributes
+    ----------
+    node, pace
+        The node, and when it fires.
+    clocked
+        It has one token a frame.
+    """
+
+    __slots__ = (
+        "_bases",
+        "_entries",
+        "_offsets",
+        "_rows",
+        "_shape",
+        "_tokens",
+        "clocked",
+        "node",
+        "pace",
+    )
 
     def __init__(self, node: Node, pace: Pace, parts: int, entries: NDArray[np.int64]) -> None:
         self.node, self.pace, self._entries = node, pace, entries
@@ -496,11 +515,11 @@ class BorderPort:
         row = np.minimum(lane, max(lanes - 1, 0))
         batch, part = np.divmod(row, parts)
         self._rows = (batch * parts + part) * planes + np.arange(planes)[:, None]
-
-    @property
-    def clocked(self) -> bool:
-        """It has one token a frame."""
-        return self.pace[:2] == (1, 1)
+        self._bases, self._tokens = entries[..., w.ENTRY_BASE], entries[..., w.ENTRY_TOKENS]
+        entries[..., w.ENTRY_STRIDE] = 8
+        self._shape: tuple[int, ...] = ()  # for which rows are at these offsets
+        self._offsets = self._rows
+        self.clocked = pace[:2] == (1, 1)
 
     def first(self, clock: int) -> int:
         """Number of its first token from ``clock`` on; on the clock's timeline, if it had always had
@@ -516,12 +535,19 @@ class BorderPort:
 
     def point(self, array: NDArray[np.float64], clock: int) -> None:
         """Use C-contiguous ``array`` (batch, channel, token), which begins at ``clock``."""
-        batch, channels, tokens = array.shape
-        rows = np.minimum(self._rows, batch * channels - 1)
-        # not array.strides: that of an axis of length 1 means nothing
-        self._entries[..., w.ENTRY_BASE] = array.ctypes.data + rows * tokens * array.itemsize
-        self._entries[..., w.ENTRY_TOKENS] = self.first(clock)
-        self._entries[..., w.ENTRY_STRIDE] = array.itemsize
+        if array.shape != self._shape:
+            batch, channels, tokens = self._shape = array.shape
+            # not array.strides: that of an axis of length 1 means nothing
+            self._offsets = np.minimum(self._rows, batch * channels - 1) * (8 * tokens)
+        np.add(self._offsets, address_of(array), out=self._bases)
+        self._tokens[...] = self.first(clock)
+
+
+def address_of(array: NDArray[np.float64]) -> int:
+    """Where the first number of a C-contiguous array lies."""
+    if array.size and array.flags.writeable:  # a fifth of what the other way takes
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    return int(array.ctypes.data)
 
 
 def _apart(table: NDArray[np.int64]) -> int:

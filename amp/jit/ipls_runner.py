@@ -115,11 +115,12 @@ class IplsRunner:
         word, place = ctypes.c_int64, ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(None, place, word, word, place, word)
         self._run = kind(self.steps.address)
+        rows, clock = self.steps.rows, bound.clock
+        self._what = rows.ctypes.data, len(rows), block, clock.ctypes.data
 
     def run(self, frames: int) -> None:
         """See `amp.instance.Runner`; every ring is as large as it ever has to be."""
-        rows, clock = self.steps.rows, self._bound.clock
-        self._run(rows.ctypes.data, len(rows), self.block, clock.ctypes.data, frames)
+        self._run(*self._what, frames)
 
     def target(self) -> dict[str, int]:
         """See `amp.instance.Runner`."""

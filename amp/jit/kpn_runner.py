@@ -56,6 +56,7 @@ class KpnRunner:
         size = 1 << (2 * count).bit_length()
         self._queue = np.zeros(size, np.int64)
         self._network = np.zeros(1, kpn.NETWORK)
+        self._what = self._network.ctypes.data, bound.clock.ctypes.data
         self._samples = samples_in_order(graph)
         self._join()
         self._settle_network(size, threads, timing=timing)
@@ -71,7 +72,7 @@ class KpnRunner:
 
     def run(self, frames: int) -> int | None:
         """See `amp.instance.Runner`."""
-        answer = self._scheduler(self._network.ctypes.data, self._bound.clock.ctypes.data, frames)
+        answer = self._scheduler(*self._what, frames)
         if answer == kpn.STARVED:
             raise AmpError("a process starved: a defect of amp, please report it")
         return None if answer == kpn.DONE else answer
