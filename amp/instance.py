@@ -380,6 +380,13 @@ class Instance:
         """Where its state lies."""
         return find_places(self.bound, self.about)
 
+    def states(self, node: str) -> dict[str, NDArray[np.float64]]:
+        """What a node's states are, numbers each ``(batch, channel)``."""
+        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
+        return {
+            name: memory[row.first] for (of, name), row in self.places.states.items() if of == node
+        }
+
     def counts(self, clock: int) -> Counts:
         """How often nodes have fired, once ``clock`` frames have run; what depends on data, as now."""
         counts = Counts.at_pace(self.about, self.pace, clock)

@@ -284,10 +284,11 @@ class Program:
         """See `Loss.evaluate`."""
         about = self._instance.about
         program = self._loss_program(function, widths, about.sample_rate, about.batch)
-        program.set("scale", scale)
+        if program.params["scale"] != scale:
+            program.set("scale", scale)
         program.reset()
         result = program.run({f"signal {i}": array for i, array in enumerate(signals)})
-        sums = program.state().nodes["loss"]
+        sums = program._instance.states("loss")
         slopes = {name: result[f"slope {i}"] for i, (name, _, heard) in enumerate(widths) if heard}
         return np.stack([sums["sum"], sums["error"]]), slopes
 

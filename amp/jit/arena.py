@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Arena:
         """Array of ``shape`` at offset ``at``."""
         assert self._bytes is not None
         kind = np.dtype(dtype)
-        count = int(np.prod(shape)) * kind.itemsize
+        count = math.prod(shape) * kind.itemsize
         return self._bytes[at : at + count].view(kind).reshape(shape)
 
     def clear(self, until: int) -> None:

@@ -567,6 +567,9 @@ def _fill_lanes(view: NDArray[np.float64], values: NDArray[Any], kind: str) -> N
     target = view if kind == "f64" else view.view(np.int64)
     if kind == "turn":
         values = _turns(values)
+    if len(values) == 1:
+        target[:] = values
+        return
     padded = np.full(view.size, values[-1], values.dtype)
     padded[: len(values)] = values
     target[:] = padded.reshape(view.shape)
