@@ -530,7 +530,7 @@ def inspect_graph(
         row += [stage.get(node.name, "")] if schedule else []
         row += kernel.get(node.index, ["", "", ""])
         table.add_row(*(escape(_printable(cell)) for cell in row))
-    need = files.memory_estimate(g, schedule.block if schedule else 64)
+    need = files.memory_estimate(g, *([schedule.block] if schedule else []))
     out.print(
         f"{len(frozen.nodes)} nodes, {len(frozen.source)} edges, batch {g.batch}, "
         f"{g.sample_rate:g} Hz; rates are firings a frame; about {need / 2**20:.1f} MiB"

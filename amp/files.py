@@ -36,7 +36,7 @@ from amp.contract import NATIVE, REGISTRY, NodeType, Param, Trace
 from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates, Place, TooSlowCycle
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
-from amp.schedule import paces, settle
+from amp.schedule import KPN_FRAMES, paces, settle
 from amp.thermal import CELLS, Thermal
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from amp.contract import Inlet
+    from amp.frozen import Frozen
     from amp.graph import Node
 
 VERSION: Final = 1
@@ -585,12 +586,12 @@ class _Reader:
 # ---- what a graph will need
 
 
-def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
+def memory_estimate(graph: Graph, block: int = KPN_FRAMES, width: int = 8) -> int:
     """About how many bytes a compiled ``graph`` needs, before anything is compiled.
 
-    Rings, states, delay lines, sums for the heat and tables at ``block`` frames of ``width`` lanes, as they are laid
-    out natively, and a few kilobytes a node for the objects of Python. The arrays of a run and the
-    compiler's own memory are not in it, nor what rings grow by where rates depend on data.
+    Rings, states, delay lines, sums for the heat, tables and scratch at ``block`` frames of ``width`` lanes, as
+    they are laid out natively, and a few kilobytes a node for the objects of Python. The arrays of a run
+    and the compiler's own memory are not in it, nor what rings grow by where rates depend on data.
     """
     frozen = graph.freeze()
     try:
@@ -607,6 +608,7 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
             if item.initial is not None and item.initial.any():
                 rings[item.source] += 1
     known: dict[int, int] = {}
+    scratch = 0  # one kernel's at a time
     total = sum(
         8 * batch * nodes[item.source].channels * item.tokens
         for node in nodes
@@ -622,7 +624,19 @@ def memory_estimate(graph: Graph, block: int = 64, width: int = 8) -> int:
         sums = lanes * node.type.spread * len(type(node.type).outlets)
         total += 8 * CELLS * -(-sums // 8) * 8 * bool(sums)
         total += 4352 + 512 * len(node.edges)
-    return total
+        scratch = max(scratch, 8 * block * min(lanes, width) * _scratch_areas(node, frozen))
+    return total + scratch
+
+
+def _scratch_areas(node: Node, graph: Frozen) -> int:
+    """Vectors that a firing of ``node`` takes and gives."""
+    wide, first = type(node.type).channels == "all", int(graph.first[node.index])
+    taken = (
+        int(graph.seen[first + i]) * (graph.nodes[edge.source].channels if wide else 1)
+        for i, edge in enumerate(node.edges)
+    )
+    given = (max(node.type.counts(outlet)) for outlet in type(node.type).outlets)
+    return sum(taken) + sum(given) * (node.channels if wide else 1)
 
 
 def _padded(lanes: int, width: int) -> int:

@@ -16,7 +16,7 @@ from amp.constants import is_whole
 from amp.contract import NATIVE
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue, NotDifferentiable
 from amp.graph import Graph
-from amp.schedule import IPLS, check_schedule, paces, settle
+from amp.schedule import IPLS, KPN_FRAMES, check_schedule, paces, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 
     Watch = Callable[[str, Kernel], None]
 
-KPN_FRAMES = 64
-"""Most frames of one firing of a KPN process."""
 SHARED_FRAMES = 1024
-"""The same on several threads: enough that handing processes over is worth it."""
+"""Most frames of one firing of a KPN process on several threads: enough that handing processes over is
+worth it."""
 HEAT = 23
 """Of so many tokens one is measured. It divides no usual period, so that the measured ones fall on every
 phase of what repeats; see docs/decisions/0019-heat.md."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+KPN_FRAMES = 256
+"""Most frames of one firing of a KPN process."""
 FIRST_TOKENS = 16
 """Tokens that an edge without a bound has room for at first."""
 FOREVER = 1 << 50
