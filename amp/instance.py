@@ -238,16 +238,20 @@ class Instance:
         before, at = time.perf_counter(), self.clock
         taping, self._taping = self._taping, None
         run = taping.run if taping else self.runner.run
-        while at < clock:
-            at = min(at + chunk, clock)
-            self._advance(at, run)
-            now = time.perf_counter()
-            if now - before < _PATIENCE_SECONDS and not every:
-                chunk *= 2
-            before = now
-            self._check_finite()
-            if tell is not None:
-                tell(at)
+        try:
+            while at < clock:
+                at = min(at + chunk, clock)
+                self._advance(at, run)
+                now = time.perf_counter()
+                if now - before < _PATIENCE_SECONDS and not every:
+                    chunk *= 2
+                before = now
+                self._check_finite()
+                if tell is not None:
+                    tell(at)
+        finally:
+            if self.heat:
+                self.heat.advance(self.clock)
         self._arrays.clear()  # the caller's again
         if taping:
             taping.finish()
@@ -306,12 +310,14 @@ class Instance:
     def _advance(self, clock: int, run: Callable[[int], int | None]) -> None:
         """Move the clock on, as far at a time as there is room for what the heat is made of."""
         while (frames := clock - self.clock) > 0:
-            if self.heat:
-                frames = min(frames, self.heat.room())
+            if heat := self.heat:
+                room = heat.clock + heat.room() - self.clock
+                if not room:
+                    heat.advance(self.clock)
+                    continue
+                frames = min(frames, room)
             while (edge := run(frames)) is not None:
                 self._grow(edge)
-            if self.heat:
-                self.heat.advance(self.clock)
 
     def reset(self) -> None:
         """Back to clock 0; parameters stay as they were set, and rings as large as they have grown."""
