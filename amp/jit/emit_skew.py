@@ -13,7 +13,7 @@ from amp.jit import words as w
 from amp.jit.emit_border import Entry, read_entry
 from amp.jit.emit_power import Powers
 from amp.jit.emit_values import Values
-from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, smaller, word
+from amp.jit.llvm import F64, I64, PTR, integer, larger, loop, offset, picked, pieces, smaller, word
 
 if TYPE_CHECKING:
     from amp.jit.kernel_function import KernelFunction
@@ -48,9 +48,7 @@ class _Skewed:
             if not value.varies:
                 self.values.emit(b, value, {})
         self.last = b.sub(fn.frames, integer(1))
-        self.powers = Powers(fn, b, near=self.kernel.every == 1)
-        self.turn = b.alloca(I64)  # of the firing of lane 0, modulo those of one measured
-        b.store(b.urem(fn.fired, integer(self.kernel.every)), self.turn)
+        self.powers = Powers(fn, b, near=True)
         self._steps()
         self.powers.end(b)
         for state, at, kind in zip(self.states, places, self.kinds, strict=True):
@@ -60,15 +58,49 @@ class _Skewed:
         """Steps in which some lanes are not busy yet, all are, and some are no more."""
         b, frames = self.b, self.function.frames
         fill = integer(self.function.width - 1)
-        loop(b, fill, "fill", lambda t: self._step(t, idle=True, ready=False))
+        loop(b, fill, "fill", lambda t: self._idle_step(t, ready=False))
         busy = b.sub(frames, fill)
-        loop(b, busy, "busy", lambda t: self._step(b.add(t, fill), idle=False, ready=True))
+        if self.kernel.powers:
+            pieces(b, busy, lambda done: self._busy_steps(b.add(done, fill), b.sub(busy, done)))
+        else:
+            loop(b, busy, "busy", lambda t: self._step(b.add(t, fill), idle=False, ready=True))
         begin = larger(b, frames, fill)
         drain = b.sub(b.add(frames, fill), begin)
-        loop(b, drain, "drain", lambda t: self._step(b.add(t, begin), idle=True, ready=True))
+        loop(b, drain, "drain", lambda t: self._idle_step(b.add(t, begin), ready=True))
 
-    def _step(self, t: ir.Value, *, idle: bool, ready: bool) -> None:
-        """One step; ``idle``: some lanes may be, ``ready``: the last lane has a result."""
+    def _idle_step(self, t: ir.Value, *, ready: bool) -> None:
+        self._step(t, idle=True, ready=ready, turn=self._turn(t))
+
+    def _turn(self, t: ir.Value) -> ir.Value:
+        """Of the firing of lane 0 in step ``t``: how many after one that is measured."""
+        b = self.b
+        return b.urem(b.add(self.function.fired, t), integer(self.kernel.every))
+
+    def _busy_steps(self, t: ir.Value, left: ir.Value) -> ir.Value:
+        """Steps from ``t`` on until lane 0 is measured again, if as many are ``left``; how many. First those
+        in which some lane is measured, then the others, which do not ask."""
+        b, every, turn = self.b, self.kernel.every, self._turn(t)
+
+        def until(end: int) -> ir.Value:
+            return smaller(b, larger(b, b.sub(integer(end), turn), integer(0)), left)
+
+        def asked(i: ir.Value) -> None:
+            self._step(b.add(t, i), idle=False, ready=True, turn=b.add(turn, i))
+
+        some, count = until(min(self.function.width, every)), until(every)
+        rest = b.add(t, some)
+        loop(b, some, "some", asked)
+        loop(
+            b,
+            b.sub(count, some),
+            "none",
+            lambda i: self._step(b.add(rest, i), idle=False, ready=True),
+        )
+        return count
+
+    def _step(self, t: ir.Value, *, idle: bool, ready: bool, turn: ir.Value | None = None) -> None:
+        """One step; ``idle``: some lanes may be, ``ready``: the last lane has a result, ``turn``: some lanes
+        may be measured."""
         fn, b, values = self.function, self.b, self.values
         x = self._shifted(t)
         values.readers = [lambda _b, _plane: x]
@@ -87,27 +119,19 @@ class _Skewed:
         for state, was, value in zip(self.states, old, self.kernel.nexts, strict=True):
             new = values.lanes(b, value)
             b.store(b.select(busy, new, was) if idle else new, state)
-        if self.kernel.powers:
-            self._measure(busy if idle else None)
+        if self.kernel.powers and turn is not None:
+            self._measure(turn, busy if idle else None)
         result = values.lanes(b, self.kernel.stores[0][0])
         b.store(result, self.given)
         if ready:
             self._write(t, result)
 
-    def _measure(self, busy: ir.Value | None) -> None:
+    def _measure(self, turn: ir.Value, busy: ir.Value | None) -> None:
         """Add up the squares of the lanes whose firing is measured, and of those only that are busy."""
         fn, b, every = self.function, self.b, self.kernel.every
-        if every == 1:
-            self.powers.add(b, self.values, mask=busy)
-            return
-        turn = b.load(self.turn, typ=I64)
-        following = b.add(turn, integer(1))
-        over = b.icmp_signed("==", following, integer(every))
-        b.store(b.select(over, integer(0), following), self.turn)
-        with b.if_then(b.icmp_signed("<", turn, integer(fn.width))):
-            lanes = ir.Constant(fn.vector(I64), [lane % every for lane in range(fn.width)])
-            due = b.icmp_signed("==", lanes, fn.splat(b, turn))
-            self.powers.add(b, self.values, mask=due if busy is None else b.and_(due, busy))
+        lanes = ir.Constant(fn.vector(I64), [lane % every for lane in range(fn.width)])
+        due = b.icmp_signed("==", lanes, fn.splat(b, turn))
+        self.powers.add(b, self.values, mask=due if busy is None else b.and_(due, busy))
 
     def _shifted(self, t: ir.Value) -> ir.Value:
         """What each lane reads: the next token in lane 0, and its neighbour's result elsewhere."""
