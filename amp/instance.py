@@ -304,7 +304,7 @@ class Instance:
     def start_tape(self, arrays: Signals) -> None:
         """Have the next `run_until`, whose inputs are ``arrays``, be one that can be gone back over."""
         self.recorded = None
-        self.tape.start(self.bound, self.places, self.runner, self.params, arrays)
+        self.tape.start(self.bound, self.places, self.runner, self._values(), arrays)
         self._taping = self.tape
 
     def _advance(self, clock: int, run: Callable[[int], int | None]) -> None:
@@ -335,8 +335,12 @@ class Instance:
     @property
     def params(self) -> dict[str, NDArray[np.float64]]:
         """Present value of each named parameter."""
+        return {name: value.copy() for name, value in self._values().items()}
+
+    def _values(self) -> dict[str, NDArray[np.float64]]:
+        """The same, as arrays that nobody writes into: another value is another array."""
         return {
-            name: self.bound.params.get(name, sites[0][0].value).copy()
+            name: self.bound.params.get(name, sites[0][0].value)
             for name, sites in self._params.items()
         }
 

@@ -136,7 +136,7 @@ class Tape:
             if p.name in changed
         ):
             self._sums.clear()
-        self.bound.params.update(changed)
+        self.bound.params.update(params)
         for call in self.bound.calls if changed else ():
             self.bound.fill_params(call)
         self._keep(theirs, places)
@@ -473,4 +473,6 @@ def _native(steps: Steps, block: int) -> list[int]:
 
 
 def _is_same(mine: Array | None, theirs: Array) -> bool:
-    return mine is not None and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
+    if mine is theirs or mine is None:
+        return mine is theirs
+    return mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
