@@ -65,7 +65,7 @@ def noise(*shape: int) -> Array:
 def test_the_chain_rule_of_what_does_not_vary(block: int) -> None:
     p, q = 0.3 + 0.1 * noise(BATCH, 2), np.array(1.7)
     graph = amp.Graph(batch=BATCH)
-    params = {"p": amp.Param(p, name="p"), "q": amp.Param(q, name="q")}
+    params: dict[str, Any] = {"p": amp.Param(p, name="p"), "q": amp.Param(q, name="q")}
     graph.output("out", graph.add(Shaped(), graph.input("x", channels=2), **params))
     x, g = noise(BATCH, 2, FRAMES), noise(BATCH, 2, FRAMES)
     found, _ = gradients(graph, x, g, block)
@@ -94,7 +94,7 @@ def test_no_frame_computes_what_depends_on_params_alone() -> None:
 @pytest.mark.parametrize("learned", [(), ("cutoff",), ("q",)])
 def test_what_nobody_asks_for_is_not_summed(learned: tuple[str, ...]) -> None:
     graph = amp.Graph()
-    given = {"cutoff": 900.0, "q": 0.8}
+    given: dict[str, Any] = {"cutoff": 900.0, "q": 0.8}
     for name in learned:
         given[name] = amp.Param(given[name], name=name)
     graph.output("out", graph.add(nodes.StateVariable(), graph.input("x"), **given))
@@ -150,7 +150,7 @@ def test_registers_hold_the_states_of_an_adjoint() -> None:
     y = graph.input("x")
     names = ("b0", "b1", "b2", "a1", "a2")
     for i in range(9):
-        params = {name: amp.Param(0.1, name=f"{name}{i}") for name in names}
+        params: dict[str, Any] = {name: amp.Param(0.1, name=f"{name}{i}") for name in names}
         y = graph.add(nodes.Biquad(), y, **params)
     graph.output("out", y)
     x, g = noise(8, 1, FRAMES), noise(8, 1, FRAMES)
