@@ -6,6 +6,7 @@ from amp import losses, nodes, observe, plot, testing
 from amp.contract import Inlet, NodeType, Param, Take
 from amp.files import graph_from_json, graph_to_json
 from amp.graph import Graph, Stream, edge
+from amp.oversampling import oversample
 from amp.pipeline import compile
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
 from amp.thermal import AMBIENT, Thermal
@@ -30,6 +31,7 @@ __all__ = [
     "losses",
     "nodes",
     "observe",
+    "oversample",
     "plan",
     "plot",
     "testing",

@@ -550,7 +550,7 @@ def _reads(node: Node, frozen: Frozen) -> str:
     words = []
     for edge in node.edges[:4]:
         word = frozen.nodes[edge.source].name
-        word += f" z^-{edge.tokens}" if edge.tokens else ""
+        word += f" z^{-edge.tokens}" if edge.tokens else ""
         word += f" +{edge.delay} frames" if edge.delay else ""
         words.append(word)
     if len(node.edges) > 4:

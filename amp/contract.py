@@ -411,6 +411,10 @@ class NodeType:
                 got=", ".join(f"{port}: {counts}" for port, counts in cycles.items()),
             )
 
+    def skips(self, port: str) -> int:
+        """Tokens that the edges of an inlet lose before the first firing."""
+        return 0
+
     @property
     def spread(self) -> int:
         """Lanes of each outlet channel: lane i writes token i of a firing. Above 1, it is the rate."""

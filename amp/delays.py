@@ -78,12 +78,13 @@ def delays(about: Frozen, make: Make) -> Delays:
 
 
 def simulated(node: Node) -> int:
-    """Processing delay, and what a firing waits for the tokens it takes [frames]: of n tokens that it
-    takes the first is n - 1 tokens old, at the clock's rate."""
+    """Processing delay, and what a firing waits for the tokens it takes [frames]: those that it skips,
+    and of n tokens that it takes the first is n - 1 tokens old, at the clock's rate."""
     kind = node.type
     inlets = zip(type(kind).inlets, node.sources, strict=True)
     most = [max(kind.counts(i.name)) for i, s in inlets if isinstance(s, Edge | tuple)]
-    return kind.processing_delay + max(most, default=1) - 1
+    skipped = [kind.skips(i.name) for i in type(kind).inlets]
+    return kind.processing_delay + max(skipped, default=0) + max(most, default=1) - 1
 
 
 def measured(node: Node, about: Frozen, make: Make) -> Delay | None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Edge:
     """One reader of one outlet. ``initial`` has shape (batch, channels, tokens) or is None.
 
-    With a ``default`` it is read by the clock, until it is settled (`amp.schedule.settle`). A settled
-    edge may ``skip`` the first tokens that its producer makes, and its consumer's firings may take
-    other ``counts`` of tokens than its inlet's rate, over and over; of them it reads the last.
+    An edge may ``skip`` the first tokens that its producer makes. With a ``default`` it is read by the
+    clock, until it is settled (`amp.schedule.settle`); its consumer's firings may then take other ``counts``
+    of tokens than its inlet's rate, over and over, of which it reads the last.
     """
 
     source: int

@@ -302,6 +302,8 @@ class Graph:
             kind.check_rates()
         for inlet in type(kind).inlets:
             source, width = self._source(inlet, given.get(inlet.name))
+            if type(source) is Edge and (count := kind.skips(inlet.name)):
+                source = _without(source, count)
             sources.append(source)
             if type(source) is Edge:
                 edges.append(source)
@@ -541,6 +543,17 @@ class Graph:
                 f"{type(kind).__name__}.out_channels is a whole number from 1", got=repr(count)
             )
         return count
+
+
+def _without(edge: Edge, count: int) -> Edge:
+    """``edge`` less its first ``count`` tokens."""
+    if edge.default is not None:
+        raise PortMismatch(
+            "tokens are skipped on an edge that is read in order",
+            got="an edge that is read by the clock",
+            fix="leave out default= and hold=",
+        )
+    return dataclasses.replace(edge, skip=count)
 
 
 def _bind(kind: NodeType, inlets: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

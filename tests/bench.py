@@ -43,6 +43,7 @@ ORDINARY = {
     "Hz": HERTZ,
     "s": SECONDS,
     "frames": (0.0, 14.0),
+    "per token": (0.5, 1.5),
     "1/s": (-9e3, 2e4),
     "1/s^2": (0.0, 1e8),
 }

@@ -319,6 +319,7 @@ class _Maker:
             self.others.append(x)
             if self.pick(True, False, False):
                 x = amp.edge(x, delay=self.pick(0, 1, 9), initial=self.initial(_wide(x)))
+                x = self.add(nodes.Advance(self.pick(1, 4, 70)), x) if self.pick(True, False) else x
             elif self.pick(True, False, False):
                 fits = [s for s in (*self.streams, *self.others) if s.channels == _wide(x)]
                 x = self.add(nodes.Add(), x, self.by_clock(self.pick(*fits)))
@@ -609,6 +610,8 @@ class _Router:
             (Uneven(reads, writes), Uneven(writes, reads)),
         )
         middle = self.m.add(there, self.late(self.m.pick(*self.streams[-4:])))
+        if self.m.pick(True, False, False):
+            middle = self.m.add(nodes.Advance(self.m.pick(1, 6)), self.late(middle))
         if self.m.pick(True, False):
             self.m.keep(self.m.add(nodes.Gain(gain=0.5), amp.edge(middle, default=0.5)))
         self.streams.append(self.m.add(back, middle))

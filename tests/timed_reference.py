@@ -9,6 +9,8 @@ the least one, from 0 up, with which none of its firings comes before the tokens
 A node behind a gate takes tokens of each of its contributors too, and does not look at them: if n/d are
 written in the time of a firing, the first k firings take ``ceil(k n / d)``.
 
+An edge may lose the first tokens that are made.
+
 An edge with a default is read by the clock: nobody waits for it, and at clock t it gives the newest
 tokens that are visible then, behind an endless past of its newest initial token or its default.
 
@@ -201,6 +203,7 @@ class Fifo:
     past: list[Array]
     before: Array  # by the clock: what it gives until a token is visible
     fired: int = 0
+    lost: int = 0
     tokens: deque[tuple[int, Array]] = field(default_factory=deque)
 
     @property
@@ -446,7 +449,9 @@ def fifos_of(graph: Frozen) -> list[list[Fifo]]:
             if edge.initial is not None:
                 fifo.before = edge.initial[:, :, -1]
         elif edge.initial is not None:
-            fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(edge.tokens))
+            count = edge.initial.shape[2]
+            fifo.lost = min(edge.skip, count)
+            fifo.tokens.extend((0, edge.initial[:, :, i]) for i in range(fifo.lost, count))
         fifos[ends.consumer].append(fifo)
     return fifos
 
@@ -545,6 +550,8 @@ class Simulation:
         for fifo in self.readers[node.index]:
             visible_from = clock + node.type.processing_delay + fifo.edge.delay
             made = results[fifo.edge.outlet][: fifo.ends.made[k % len(fifo.ends.made)]]
+            lose = min(len(made), fifo.edge.skip - fifo.lost)
+            fifo.lost, made = fifo.lost + lose, made[lose:]
             fifo.tokens.extend((visible_from, token) for token in made)
 
     def route(self, node: Node, clock: int) -> list[list[Array]]:

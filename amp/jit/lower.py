@@ -218,11 +218,14 @@ class _Lowering:
         ring.initial.append((lanes, planar.reshape(group.planes, len(lanes), -1)))
 
     def _initial(self, edge: Edge, history: int) -> NDArray[np.float64] | None:
-        """Tokens of an edge at clock 0, after what it reads as its past: silence, or its default."""
+        """Tokens of an edge at clock 0 that are not skipped, after what it reads as its past: silence, or
+        its default."""
         have = 0 if edge.initial is None else edge.initial.shape[2]
         silent = history + edge.tokens - have
+        if edge.initial is not None and silent <= 0:
+            return edge.initial[:, :, -silent:] if -silent < have else None
         if silent <= 0:
-            return edge.initial
+            return None
         shape = (self.batch, self.clustering.nodes[edge.source].channels)
         given = np.zeros((*shape, 0)) if edge.initial is None else edge.initial
         past = np.full((*shape, silent), edge.default or 0.0)

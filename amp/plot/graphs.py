@@ -226,7 +226,7 @@ def _draw_wire(axes: Axes, chain: list[_Box], tokens: int, delay: int, channels:
     )
     x, y = points[-1]
     axes.plot([x - 0.02], [y], marker=">", markersize=4, color=colour, zorder=2, clip_on=False)
-    words = [f"$z^{{-{tokens}}}$"] * bool(tokens) + [f"{delay} frames"] * bool(delay)
+    words = [f"$z^{{{-tokens}}}$"] * bool(tokens) + [f"{delay} frames"] * bool(delay)
     if words:
         middle = chain[len(chain) // 2]
         at_x, at_y = float(middle.layer), middle.y

@@ -189,7 +189,8 @@ def paces(graph: Frozen) -> Paces:
     graph = share_gates(graph)
     firings, frames = firing_rates(graph)
     forward = (graph.source < graph.consumer) | ~graph.waits
-    if not graph.multirate and not graph.delay.any() and not graph.processing.any():
+    late = graph.delay.any() or graph.processing.any() or (graph.tokens < 0).any()
+    if not graph.multirate and not late:
         if not forward[graph.tokens <= 0].all():
             _Solver(graph, firings, frames).order()
         return Paces(graph, firings, frames, np.zeros(len(graph.nodes), np.int64))
