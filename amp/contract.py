@@ -261,6 +261,8 @@ class NodeType:
         It is of a backward pass, and fires from the last frame back.
     thermal
         Thermal constants of nodes that are not given their own.
+    dissipates
+        ``forward`` says what power heats the node (`Trace.dissipate`); its inlets do not.
 
     Annotated class attributes are the node's attrs (fixed at compile time), in the order of the
     constructor's arguments. The constructor also takes constants for inlets, by name.
@@ -283,6 +285,7 @@ class NodeType:
     border: ClassVar[Literal["", "input", "output", "probe"]] = ""
     backward: ClassVar[bool] = False
     thermal: ClassVar[Thermal] = USUAL
+    dissipates: ClassVar[bool] = False
     attrs: ClassVar[dict[str, Any]]
 
     key: tuple[object, ...]
@@ -496,6 +499,7 @@ class Trace(Builder):
         self.line_lengths: dict[str, int] = {}
         self.slots: dict[str, Value] = {}
         self.totals: dict[str, Value] = {}
+        self.heats: dict[str, list[Value]] = {}
         self._scope = self._slots = ""
         self._node: NodeType | None = None
 
@@ -503,6 +507,11 @@ class Trace(Builder):
         """Start tracing ``node``; ``scope`` is a prefix that no other node of the kernel has, ``slots`` that
         of one that is given the same numbers."""
         self._scope, self._slots, self._node = scope, slots or scope, node
+
+    def dissipate(self, root: Value) -> None:
+        """Heat the node by the square of ``root`` [W], in a node type that ``dissipates``. Several roots
+        add up their squares."""
+        self.heats.setdefault(self._scope, []).append(root)
 
     def slot(self, name: str, *, integer: bool = False) -> Value:
         """Per-lane number that the program supplies, constant in a block."""

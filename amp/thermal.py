@@ -11,6 +11,8 @@ AMBIENT = 293.15
 """Temperature around all nodes, and of all at clock 0 [K]."""
 CELL = 4096
 """Frames of the clock whose squares are added up together."""
+DISSIPATED = -1
+"""Stands in the place of an outlet for the power that a node says itself."""
 CELLS = 16
 """Cells whose sums a program keeps before they are read: a power of two."""
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from amp.thermal import DISSIPATED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -200,7 +202,7 @@ class Grouping:
         self._graph, self._pace, self._archetype = graph, pace, archetype
         self._seen = self._must_be_seen() if guarded else set()
         ends = ((edge.source, edge.outlet) for node in graph.nodes for edge in node.edges)
-        self._measured = {*ends} if measure else set()
+        self._measures, self._measured = measure, {*ends} if measure else set()
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
@@ -259,10 +261,11 @@ class Grouping:
 
     def _outlets(self, members: list[Node]) -> tuple[int, ...]:
         """Outlets of theirs that are measured."""
-        count = len(type(members[0].type).outlets)
-        return tuple(
+        kind = type(members[0].type)
+        own = (DISSIPATED,) if kind.dissipates and self._measures else ()
+        return own + tuple(
             outlet
-            for outlet in range(count)
+            for outlet in range(len(kind.outlets))
             if any((node.index, outlet) in self._measured for node in members)
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from amp.contract import Param
 from amp.frozen import Edge
 from amp.jit.runtime import load_heat
-from amp.thermal import CELL, CELLS
+from amp.thermal import CELL, CELLS, DISSIPATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,7 +143,7 @@ class Heat:
         for call in self._bound.calls:
             for position, outlet in call.call.code.powers:
                 for slot, node in enumerate(call.call.groups[position].members):
-                    if (node.index, outlet) in read:
+                    if outlet == DISSIPATED or (node.index, outlet) in read:
                         place = self._bound.power_place(call, position, outlet, slot)
                         self._places[node.name, outlet] = place
 
@@ -154,6 +154,8 @@ class Heat:
         scales: list[float] = []
         for node in graph.nodes:
             streams = [(graph.nodes[edge.source], edge.outlet) for edge in node.edges]
+            if node.type.dissipates:
+                streams = [(node, DISSIPATED)]
             places = [self._places[source.name, outlet] for source, outlet in streams]
             joules = [every * self._token_energy(pace, *stream) for stream in streams]
             for batch in range(graph.batch):
@@ -165,13 +167,17 @@ class Heat:
         self._keep("scale", np.array(scales))
 
     def _token_energy(self, pace: Paces, node: Node, outlet: int) -> float:
-        """Energy of a token that is 1 in one of its channels [J], at a kappa of 1."""
+        """Energy of a token that is 1 in one of its channels, or of a firing that dissipates 1 W [J], at a
+        kappa of 1."""
         graph, frames = self._graph, 1.0  # of the clock; so long is one that comes as data says
         if not graph.dynamic[node.index]:
-            counts = node.type.counts(type(node.type).outlets[outlet])
+            counts: tuple[int, ...] = (1,)
+            if outlet != DISSIPATED:
+                counts = node.type.counts(type(node.type).outlets[outlet])
             each = pace[node.index]
             frames = each.frames * len(counts) / (each.firings * sum(counts))
-        return frames / (graph.sample_rate * node.channels)
+        channels = 1 if outlet == DISSIPATED else node.channels
+        return frames / (graph.sample_rate * channels)
 
     def _couple(self, inner: dict[int, int]) -> None:
         """Note which nodes exchange heat: the ends of every edge into one that conducts."""
@@ -255,7 +261,7 @@ class Heat:
         out = self._constants
         out[:] = 0.0
         for node in self._graph.nodes:
-            for source in node.sources:
+            for source in () if node.type.dissipates else node.sources:
                 if source is not None and not isinstance(source, tuple | Edge):
                     value = np.asarray(self._value(source), np.float64)
                     out[node.index] += np.square(value).mean(axis=1) if value.ndim else value**2

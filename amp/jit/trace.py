@@ -14,6 +14,7 @@ from amp.graph import Edge
 from amp.ir import InPort, Kernel, OutPort, StateSlot, Value, ancestors
 from amp.jit.guard import Guarded
 from amp.jit.lowered import Code
+from amp.thermal import DISSIPATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +110,11 @@ def trace_kernel(
             outlets.append(OutPort(out.mode, len(values) // rate, rate, step, measured))
             stores.append(values)
         for outlet in () if group.wide else group.measured:
-            planes = _measured_planes(b, group, outlet, results[number][outlet])
+            planes = (
+                [tuple(roots) for at, roots in b.heats.items() if at.startswith(f"{number}.")]
+                if outlet == DISSIPATED
+                else _measured_planes(b, group, outlet, results[number][outlet])
+            )
             places = tuple(powers.setdefault(some, len(powers)) for some in planes)
             power_at[number, outlet] = "lane", places
     kernel = Kernel(

@@ -9,6 +9,7 @@ import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
 from amp.errors import BadNode
+from amp.nodes._dot import dot
 from amp.nodes._sinc import QUALITIES, prototype
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from amp.ir import Value
 
 MOST = 32
-CHAINS = 8
 
 
 class Resample(NodeType):
@@ -122,10 +122,7 @@ class Resample(NodeType):
                 for ago in range(firings + 1)
                 if 0 <= (d := j * down - r * up + ago * up * down) < len(h)
             )
-            chains = [b.const(-0.0)] * min(CHAINS, len(terms))
-            for i, (d, r, ago) in enumerate(terms):
-                chains[i % CHAINS] = b.fma(h[d], read(r, ago), chains[i % CHAINS])
-            out.append(b.tree_sum(chains))
+            out.append(dot(b, [(h[d], read(r, ago)) for d, r, ago in terms]))
         return out if up > 1 else out[0]
 
     def reference(
