@@ -24,6 +24,8 @@ def channels_of(node: Any, inlet: Inlet) -> int:
     match type(node).__name__:
         case "MatrixMix":
             return int(np.shape(node.gains)[1])
+        case "FDN":
+            return int(node.arrays[1].shape[1]) if inlet.name == "input" else 1
         case "StateSpace":
             return int(node.matrices[3].shape[1])
         case "Overlap":
