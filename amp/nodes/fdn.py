@@ -48,7 +48,8 @@ class FDN(NodeType):
     delays
         Frames of each line, 1 to 2^24; at most 64 lines. Lengths without common factors make the densest sound.
     matrix
-        A, (lines, lines); see `hadamard` and `householder`.
+        A, (lines, lines), such as `hadamard`; or (lines,), a vector v: then A is the reflection
+        ``I - 2 v v' / (v' v)`` (Householder's), which is orthogonal whatever v is, and cheaper.
     inputs, outputs
         B, (lines, channels in), and C, (channels out, lines).
 
@@ -79,11 +80,6 @@ class FDN(NodeType):
         signs = [[(i & j).bit_count() & 1 for j in range(lines)] for i in range(lines)]
         return (1.0 - 2.0 * np.array(signs)) / math.sqrt(lines)
 
-    @staticmethod
-    def householder(lines: int) -> NDArray[np.float64]:
-        """The orthogonal matrix ``I - 2 / lines``, which reflects at the sum of all lines."""
-        return np.eye(lines) - 2.0 / lines
-
     def check(self) -> None:
         delays = self.delays
         if not (
@@ -98,16 +94,18 @@ class FDN(NodeType):
             )
         n = len(delays)
         shapes = matrix, into, out = [array.shape for array in self.arrays]
+        if matrix == (n,) and not self.arrays[0].any():
+            raise BadNode("FDN.matrix reflects along a vector that is not 0", got="zeros")
         if not (
-            matrix == (n, n)
+            matrix in {(n, n), (n,)}
             and len(into) == len(out) == 2
             and into[0] == out[1] == n
             and 1 <= into[1] <= MOST
             and 1 <= out[0] <= MOST
         ):
             raise BadNode(
-                "FDN.matrix, inputs and outputs have shapes (lines, lines), (lines, channels in) and "
-                "(channels out, lines)",
+                "FDN.matrix, inputs and outputs have shapes (lines, lines) or (lines,), "
+                "(lines, channels in) and (channels out, lines)",
                 expected=f"{n} lines, 1 to {MOST} channels",
                 got=", ".join(map(str, shapes)),
             )
@@ -138,14 +136,20 @@ class FDN(NodeType):
         for i, delay in enumerate(self.delays):
             low, high = kept(decay[0], delay), kept(damping[0], delay)
             pole = (low - high) / (low + high)
-            # what was written a frame less than a round ago, when the last frame was written
+            # w_i[k - d], read in the frame before: a line is read after it is written
             arrived = b.state(f"arrived_{i}")
             s = b.fma(low * (1.0 - pole), arrived, pole * b.state(f"damped_{i}"))
             b.next(f"damped_{i}", s)
             out.append(s)
-        into = b.param("inputs")
-        for i, row in enumerate(b.param("matrix")):
-            w = dot(b, [*zip(row, out, strict=True), *zip(into[i], x, strict=True)])
+        matrix, into = b.param("matrix"), b.param("inputs")
+        if isinstance(matrix[0], list):
+            mixed = [[*zip(row, out, strict=True)] for row in matrix]
+        else:  # less twice that part of them that lies along it
+            size = dot(b, [*zip(matrix, matrix, strict=True)])
+            along = (-2.0 / size) * dot(b, [*zip(matrix, out, strict=True)])
+            mixed = [[(v, along), (1.0, s)] for v, s in zip(matrix, out, strict=True)]
+        for i, back in enumerate(mixed):
+            w = dot(b, [*back, *zip(into[i], x, strict=True)])
             line = b.line(f"line_{i}", w, self.delays[i])
             b.next(f"arrived_{i}", b.tap(line, self.delays[i] - 1))
         return [dot(b, [*zip(row, out, strict=True)]) for row in b.param("outputs")]
@@ -161,6 +165,8 @@ class FDN(NodeType):
     ) -> NDArray[np.float64]:
         """With all of the past at hand."""
         matrix, into, back = self.arrays
+        if matrix.ndim == 1:
+            matrix = np.eye(len(matrix)) - 2 * np.outer(matrix, matrix) / (matrix @ matrix)
         delays = np.array(self.delays)
         batch, start = len(input), int(delays.max())
         w = np.zeros((batch, len(delays), start + frames))
@@ -182,7 +188,7 @@ class FDN(NodeType):
     def samples(cls) -> Iterator[NodeType]:
         yield cls(
             (1, 7, 12),
-            cls.householder(3),
+            np.array([1.0, -2.0, 1.5]),
             [[1.0], [0.5], [-1.0]],
             [[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]],
         )
@@ -191,7 +197,8 @@ class FDN(NodeType):
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:
         one = [[1.0]]
         good = {"delays": (3,), "matrix": one, "inputs": one, "outputs": one}
-        words = "FDN.matrix, inputs and outputs have shapes (lines, lines)"
+        words = "FDN.matrix, inputs and outputs have shapes (lines, lines) or (lines,)"
         yield {**good, "delays": (0,)}, "FDN.delays is a tuple of whole numbers of frames"
         yield {**good, "delays": (3, 4)}, words
         yield {**good, "inputs": [1.0]}, words
+        yield {**good, "matrix": [0.0]}, "FDN.matrix reflects along a vector that is not 0"

@@ -59,7 +59,7 @@ def test_at_no_loss_its_energy_stays() -> None:
     """Each frame as much energy goes into the lines as comes out of them."""
     g = amp.Graph(RATE)
     delays = (3, 5, 8)
-    node = FDN(delays, FDN.householder(3), [[1.0], [2.0], [0.5]], np.eye(3))
+    node = FDN(delays, np.ones(3), [[1.0], [2.0], [0.5]], np.eye(3))
     g.output("out", g.add(node, g.input("x"), decay=1e15, damping=1e15))
     x = np.zeros((1, 1, 4000))
     x[..., 0] = 1.0
@@ -71,8 +71,8 @@ def test_at_no_loss_its_energy_stays() -> None:
 
 
 def test_its_matrices_are_orthogonal() -> None:
-    for matrix in (FDN.hadamard(8), FDN.householder(5)):
-        np.testing.assert_allclose(matrix @ matrix.T, np.eye(len(matrix)), atol=1e-15)
+    eight = FDN.hadamard(8)
+    np.testing.assert_allclose(eight @ eight.T, np.eye(8), atol=1e-15)
     np.testing.assert_allclose(abs(FDN.hadamard(16)), 0.25)
     with pytest.raises(BadNode, match="a Hadamard matrix has a power of two of rows"):
         FDN.hadamard(6)
