@@ -237,7 +237,7 @@ REFUSALS: list[tuple[str, Any, list[str]]] = [
     ("batch", HUGE, ["$.batch", "<= 65536"]),
     ("extra", 1, ["unknown field `extra`"]),
     ("params.cutoff", array([2], values=[1.0]), ["$.params.cutoff", "as many values", "got: 1"]),
-    ("nodes.1.type", "Saw ", ["$.nodes[1].type", "one of amp's", "expected: Add, Biquad"]),
+    ("nodes.1.type", "Saw ", ["$.nodes[1].type", "one of amp's", "expected: Add, Advance, "]),
     ("nodes.1.type", "Trace", ["$.nodes[1].type", "got: Trace"]),
     ("nodes.1.type", "__import__", ["$.nodes[1].type"]),
     ("nodes.1.name", "x", ["a node's name is used once", "$.nodes[0]"]),
