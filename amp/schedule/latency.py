@@ -288,7 +288,7 @@ class _Solver:
         forward = graph.source < graph.consumer
         waits = np.array(self.binds)
         free = (graph.tokens <= 0) & waits
-        if self.multirate:
+        if self.multirate or (graph.tokens < 0).any():
             steps = self.steps()
             if not (forward | ~waits).all():
                 self.judge_cycles(steps)
@@ -350,12 +350,18 @@ class _Solver:
         self.raise_deadlock(path[path.index(index) :][::-1], [])
 
     def raise_deadlock(self, cycle: list[int], edges: list[int]) -> None:
-        tokens = int(self.graph.tokens[edges].sum())
+        every = _edges(self.graph)
+        skipped = sum(every[number].skip for number in edges)
+        tokens = int(self.graph.tokens[edges].sum()) + skipped
         raise Deadlock(
             "a cycle holds at least one initial token, or no node of it can ever fire"
             if not tokens
             else "a cycle holds initial tokens for a firing of each of its nodes, or none can fire",
-            expected="more initial tokens" if tokens else "sum(initial) >= 1",
+            expected=f"more than {skipped} initial tokens, which are skipped"
+            if skipped
+            else "more initial tokens"
+            if tokens
+            else "sum(initial) >= 1",
             got=f"{tokens} tokens on {_path(self.nodes, cycle)}",
             where=str(self.nodes[cycle[0]]),
             fix="give one of its edges initial tokens: amp.edge(stream, initial=1)",

@@ -10,7 +10,7 @@ from scipy import signal
 
 import amp
 from amp import nodes
-from amp.errors import BadGraph, BadNode, PortMismatch
+from amp.errors import BadGraph, BadNode, Deadlock, PortMismatch
 from amp.testing import check_grads
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_a_loop_through_an_oversampled_part_needs_its_latency_in_tokens() -> Non
         g.output("out", y)
         return g
 
-    with pytest.raises(amp.errors.AmpError):
+    with pytest.raises(Deadlock, match="more than 40 initial tokens, which are skipped"):
         amp.compile(graph(40))
     x = np.random.default_rng(3).normal(size=300)
     want = ran(graph(43), x)["out"]
@@ -193,6 +193,28 @@ def test_advance_drops_initial_tokens_first() -> None:
     np.testing.assert_array_equal(result["all"][0, 0], [0, 0, 3, 4, 5, 6, 7, 8])
     with pytest.raises(PortMismatch, match="tokens are skipped on an edge that is read in order"):
         g.add(nodes.Advance(2), amp.edge(x, default=0.0))
+
+
+@pytest.mark.parametrize("initial", [0, 4, 5])
+def test_a_loop_that_skips_all_of_its_tokens_is_refused(initial: int) -> None:
+    g = amp.Graph()
+    loop = g.feedback()
+    y = g.add(nodes.Advance(5), g.input("x") + 0.5 * amp.edge(loop, initial=initial))
+    loop.connect(y)
+    g.output("out", y)
+    with pytest.raises(Deadlock, match="more than 5 initial tokens, which are skipped"):
+        amp.compile(g)
+
+
+def test_a_loop_that_skips_all_but_one_runs() -> None:
+    g = amp.Graph()
+    loop = g.feedback()
+    y = g.add(nodes.Advance(5), g.input("x") + 0.5 * amp.edge(loop, initial=6))
+    loop.connect(y)
+    g.output("out", y)
+    for block in (0, 1, 4):
+        out = ran(g, np.ones(12), block)["out"][0, 0]
+        np.testing.assert_array_equal(out, [*[0.0] * 5, *(2.0 - 0.5 ** np.arange(7))])
 
 
 def test_varispeed_reads_between_tokens() -> None:
