@@ -16,6 +16,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial.chebyshev import cheb2poly
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -47,6 +48,8 @@ QUALITIES = {
     "good": Quality(96.0, 0.85, 44, 7),
     "best": Quality(124.0, 0.9, 84, 8),
 }
+GRID = 2.0**-32
+"""Coefficients are whole multiples of it, 190 dB down, so that they do not depend on how a machine rounds."""
 MARGIN = 3.0
 """The filter is designed for so many dB more than it promises."""
 
@@ -67,8 +70,12 @@ def prototype(name: str, up: int, down: int) -> Floats:
     quality = QUALITIES[name]
     each = max(up, down)
     half = -(-quality.crossings * each // down) * down
-    h: Floats = sinc(quality, np.arange(-half, half + 1) / each) * (up / each)
-    return h
+    return rounded(sinc(quality, np.arange(-half, half + 1) / each)) * (up / each)
+
+
+def rounded(h: Floats) -> Floats:
+    """``h`` on the grid."""
+    return np.asarray(np.round(h / GRID) * GRID)
 
 
 @functools.cache
@@ -80,8 +87,12 @@ def segments(name: str) -> Floats:
     """
     quality = QUALITIES[name]
     count = quality.degree + 1
-    v = 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    angles = np.pi * (np.arange(count) + 0.5) / count
     q = np.arange(1, quality.crossings + 1)[:, None]
-    return np.asarray(
-        np.linalg.solve(np.vander(v, increasing=True), sinc(quality, v + 0.5 - q).T).T
-    )
+    points = sinc(quality, 0.5 * np.cos(angles) + 0.5 - q)
+    out = np.zeros((quality.crossings, count))
+    for k in range(count):  # of T_k(2 v), as a polynomial in v
+        share = (points * np.cos(k * angles)).sum(axis=1) * ((2.0 if k else 1.0) / count)
+        powers = cheb2poly([0] * k + [1]) * 2.0 ** np.arange(k + 1)
+        out[:, : k + 1] += share[:, None] * powers
+    return rounded(out)

@@ -84,7 +84,7 @@ def test_it_is_what_scipy_makes_of_the_same_filter(up: int, down: int) -> None:
     x = np.random.default_rng(1).normal(size=60 * down)
     want = signal.upfirdn(h * up, x, up, down)
     got = resampled(node, x)
-    tolerance = 1e-12 if up != 4 else 1e-4
+    tolerance = 1e-8 if up != 4 else 1e-4  # coefficients lie on a grid of 2^-32
     np.testing.assert_allclose(got, want[: len(got)], atol=tolerance)
 
 
