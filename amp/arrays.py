@@ -13,7 +13,7 @@ from amp.errors import BadInput, BadValue
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from amp.frozen import Node
+    from amp.frozen import Frozen, Node
 
     Arrays = dict[str, NDArray[np.float64]]
 
@@ -130,6 +130,35 @@ def check_cotangents(
                 where=str(node),
             )
         arrays[name] = np.ascontiguousarray(array, np.float64)
+    return arrays
+
+
+def check_heat(heat: Mapping[str, ArrayLike], graph: Frozen, count: int) -> Arrays:
+    """Arrays of the cotangents of the heat of some nodes at ``count`` samples.
+
+    Raises
+    ------
+    BadInput
+        Naming the node, what its array should be, and what it is.
+    """
+    if not isinstance(heat, Mapping) or set(heat) - set(graph.numbers):
+        raise BadInput(
+            "cotangents of heat are arrays by name, of nodes of the graph",
+            got=str(sorted(set(heat) - set(graph.numbers), key=str))
+            if isinstance(heat, Mapping)
+            else repr(type(heat)),
+        )
+    arrays, shape = {}, (graph.batch, count)
+    for name, given in heat.items():
+        array = np.asarray(given)
+        if array.shape != shape or array.dtype.kind not in "iufb":
+            raise BadInput(
+                f"the cotangent of the heat of {name!r} is a real array of its shape, (batch, sample)",
+                expected=str(shape),
+                got=f"{array.dtype} {array.shape}",
+                where=str(graph.nodes[graph.numbers[name]]),
+            )
+        arrays[name] = array.astype(np.float64)
     return arrays
 
 

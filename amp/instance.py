@@ -103,8 +103,8 @@ class Instance:
         Its schedule, if it has one, and why kernels are what they are.
     again
         Makes another one of the same code.
-    recorded
-        Stands for the recorded run that can be gone back over.
+    recorded, tape
+        Stands for the recorded run that can be gone back over; what ran in its place.
     heat
         That of its nodes, if it is asked for.
     inputs, outputs
@@ -121,12 +121,13 @@ class Instance:
         schedule: IPLS | None,
         notes: list[str],
         again: Callable[[], Instance],
-        tape: Callable[[int], Tape],
+        tape: Callable[[int, Heat | None], Tape],
         heat: Heat | None,
     ) -> None:
         self.about, self.pace, self.bound, self.runner = about, pace, bound, runner
         self.schedule, self.notes, self.again, self.heat = schedule, notes, again, heat
         self._make_tape = tape
+        self._tapes: dict[bool, Tape] = {}  # without heat, and with it
         self.recorded: object | None = None
         self._taping: Tape | None = None
         self._find_ports()
@@ -291,21 +292,25 @@ class Instance:
                 first[node] = min(firing, first.get(node, firing))
         raise first_nonfinite(self.about, self.pace, first)
 
-    @functools.cached_property
-    def tape(self) -> Tape:
-        """What runs in its place when a run is recorded."""
-        return self._make_tape(self.bound.max_bytes)
-
     def forget_tape(self) -> None:
         """Let go of a recorded run, and of its inputs."""
         self.recorded = None
         self.tape.forget()
 
-    def start_tape(self, arrays: Signals) -> None:
+    def start_tape(self, arrays: Signals, *, heat: bool) -> None:
         """Have the next `run_until`, whose inputs are ``arrays``, be one that can be gone back over."""
-        self.recorded = None
+        if heat and not self.heat:
+            raise BadValue(
+                "heat is gone back over in a program that measures it",
+                got="amp.compile(..., heat=0)",
+                fix="amp.compile(..., heat=1) measures every token",
+            )
+        if self.recorded:
+            self.forget_tape()
+        if heat not in self._tapes:
+            self._tapes[heat] = self._make_tape(self.bound.max_bytes, self.heat if heat else None)
+        self.tape = self._taping = self._tapes[heat]
         self.tape.start(self.bound, self.places, self.runner, self._values(), arrays)
-        self._taping = self.tape
 
     def _advance(self, clock: int, run: Callable[[int], int | None]) -> None:
         """Move the clock on, as far at a time as there is room for what the heat is made of."""

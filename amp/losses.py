@@ -1,7 +1,7 @@
-"""Losses for `amp.program.Program.value_and_grad`: means of a function of outputs, as native code.
+"""Losses for `amp.program.Program.value_and_grad`: means of a function of outputs or of heat, as native code.
 
 A loss is traced like a node, and differentiated through the same table. It is computed with its
-cotangents in one pass over the outputs.
+cotangents in one pass over what it reads.
 """
 
 from __future__ import annotations
@@ -24,23 +24,38 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from amp.contract import Trace
-    from amp.frozen import Node
+    from amp.frozen import Frozen, Node
     from amp.ir import Value
+    from amp.result import Result
 
     Array = NDArray[np.float64]
     Function = Callable[..., Value | float]
-    Run = Callable[[Function, "Widths", Sequence[Array], float], tuple[Array, dict[str, Array]]]
+    Run = Callable[[Function, "Widths", Sequence[Array], float], tuple[Array, dict["Read", Array]]]
 
-Widths = tuple[tuple[str, int, bool], ...]
-"""Name and channels of each signal of a term, and whether it is an output."""
+
+@dataclass(frozen=True)
+class Warmth:
+    """The heat of a node, or its temperature, in place of an output; see `heat` and `temperature`."""
+
+    node: str
+    kelvin: bool
+
+    def __str__(self) -> str:
+        return f"{'temperature' if self.kelvin else 'heat'} of {self.node!r}"
+
+
+Read = str | Warmth
+"""What a loss reads of a result: an output, or what is warm."""
+Widths = tuple[tuple[Read, int, bool], ...]
+"""Name and channels of each signal of a term, and whether it is read of a result."""
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """``weight`` times the mean of ``function`` of some ``signals``: names of outputs, and arrays."""
+    """``weight`` times the mean of ``function`` of some ``signals``: what is read of a result, and arrays."""
 
     function: Function
-    signals: tuple[str | Array, ...]
+    signals: tuple[Read | Array, ...]
     weight: float = 1.0
 
 
@@ -69,8 +84,13 @@ class Loss:
     def __repr__(self) -> str:
         return f"<Loss of {len(self.terms)} term{'s' * (len(self.terms) > 1)}>"
 
-    def check(self, outputs: Mapping[str, Node]) -> None:
-        """Raise `BadInput` for an output that there is not."""
+    @property
+    def is_warm(self) -> bool:
+        """It reads heat."""
+        return any(isinstance(signal, Warmth) for term in self.terms for signal in term.signals)
+
+    def check(self, outputs: Mapping[str, Node], nodes: Mapping[str, int]) -> None:
+        """Raise `BadInput` for an output or a node that there is not."""
         for term in self.terms:
             for signal in term.signals:
                 if isinstance(signal, str) and signal not in outputs:
@@ -79,27 +99,37 @@ class Loss:
                         expected=str(sorted(outputs)),
                         got=repr(signal),
                     )
+                if isinstance(signal, Warmth) and signal.node not in nodes:
+                    raise BadInput("a loss is of the heat of nodes of the graph", got=str(signal))
 
     def evaluate(
-        self, outputs: Mapping[str, Array], nodes: Mapping[str, Node], run: Run
-    ) -> tuple[float, dict[str, Array]]:
-        """The loss of what a run gave, and its cotangents by output.
+        self, result: Result, graph: Frozen, run: Run
+    ) -> tuple[float, dict[str, Array], dict[str, Array] | None]:
+        """The loss of what a run gave, and its cotangents by output, and of heat by node.
 
         ``run`` computes the graph of `term_graph`: sums by lane, and what its outputs are.
         """
         value = 0.0
-        cotangents: dict[str, Array] = {}
+        outputs: dict[str, Array] = {}
+        heat: dict[str, Array] = {}
         for term in self.terms:
-            widths, signals = _signals(term, outputs, nodes)
-            count = outputs[next(name for name, _, heard in widths if heard)].size
+            widths, signals = _signals(term, result, graph)
+            count = next(
+                array.size for (_, _, heard), array in zip(widths, signals, strict=True) if heard
+            )
             sums, found = run(term.function, widths, signals, term.weight / count)
             value += term.weight * (_total(sums) / count)
-            for name, array in found.items():
-                cotangents[name] = cotangents[name] + array if name in cotangents else array
-        return value, cotangents
+            for read, array in found.items():
+                into, name, slope = outputs, read, array
+                if isinstance(read, Warmth):
+                    into, name, slope = heat, read.node, array[:, 0]
+                    if read.kelvin:
+                        slope = slope / graph.nodes[graph.numbers[name]].thermal.capacity
+                into[name] = into[name] + slope if name in into else slope
+        return value, outputs, heat if self.is_warm else None
 
 
-def mean(function: Function, *signals: str | ArrayLike) -> Loss:
+def mean(function: Function, *signals: Read | ArrayLike) -> Loss:
     """Mean of a function over batches, channels and frames.
 
     The sum of each lane is taken in the order of frames, with its rounding (Ogita, Rump & Oishi,
@@ -112,13 +142,13 @@ def mean(function: Function, *signals: str | ArrayLike) -> Loss:
         ``function(b, *values)``: the value of one frame of one lane, in IR operations like
         `NodeType.forward`, and without memory.
     signals
-        What its values are: the name of an output, or an array ``(batch, channel, frame)`` that goes
-        with the outputs (a target, a weight), of as many channels or one.
+        What its values are: the name of an output, the `heat` or `temperature` of a node, or an array
+        ``(batch, channel, frame)`` that goes with them (a target, a weight), of as many channels or one.
 
     Raises
     ------
     BadValue
-        If no signal is an output, or an array is none.
+        If there are only arrays, or an array is none.
 
     Examples
     --------
@@ -133,15 +163,44 @@ def mean(function: Function, *signals: str | ArrayLike) -> Loss:
     """
     if not callable(function) or getattr(function, "__hash__", None) is None:
         raise BadValue("a loss is a function of IR values", got=repr(function))
-    if not any(isinstance(signal, str) for signal in signals):
+    if not any(isinstance(signal, Read) for signal in signals):
         raise BadValue(
             "a loss is of at least one output, by its name", got=f"{len(signals)} arrays"
         )
-    return Loss((Term(function, tuple(s if isinstance(s, str) else _array(s) for s in signals)),))
+    known = tuple(s if isinstance(s, Read) else _array(s) for s in signals)
+    return Loss((Term(function, known),))
 
 
-def mean_square(output: str) -> Loss:
-    """Mean of ``y**2`` over batches, channels and frames of an output.
+def heat(node: str) -> Warmth:
+    """The heat of a node, in a loss: what ``result.heat[node]`` says [J], each sample as a frame of one channel.
+
+    Examples
+    --------
+    >>> import amp
+    >>> g = amp.Graph(sample_rate=4.0)
+    >>> g.output("out", amp.Param(0.5, name="gain") * g.input("x"))
+    >>> program = amp.compile(g, heat=1)
+    >>> value, gradients = program.value_and_grad(
+    ...     mean(lambda b, joules: joules, heat("out")), {"x": np.ones((1, 1, 4))})
+    >>> value, gradients.params["gain"]  # 1 s of a power of gain**2
+    (0.25, array(1.))
+    """
+    return Warmth(node, kelvin=False)
+
+
+def temperature(node: str) -> Warmth:
+    """The temperature of a node [K] in the same way.
+
+    Examples
+    --------
+    >>> mean(lambda b, kelvin: b.max(kelvin - 300.0, 0.0), temperature("out"))
+    <Loss of 1 term>
+    """
+    return Warmth(node, kelvin=True)
+
+
+def mean_square(output: Read) -> Loss:
+    """Mean of ``y**2`` over batches, channels and frames of an output, or of `heat`.
 
     Examples
     --------
@@ -155,7 +214,7 @@ def mean_square(output: str) -> Loss:
     return mean(_square, output)
 
 
-def mse(output: str, target: ArrayLike) -> Loss:
+def mse(output: Read, target: ArrayLike) -> Loss:
     """Mean squared error: the mean of ``(y - target)**2``; ``target`` as in `mean`.
 
     Examples
@@ -257,31 +316,39 @@ def _array(given: ArrayLike) -> Array:
     return array
 
 
-def _signals(
-    term: Term, outputs: Mapping[str, Array], nodes: Mapping[str, Node]
-) -> tuple[Widths, list[Array]]:
+def _signals(term: Term, result: Result, graph: Frozen) -> tuple[Widths, list[Array]]:
     """What the function of a term reads."""
-    widths: list[tuple[str, int, bool]] = []
+    widths: list[tuple[Read, int, bool]] = []
     signals: list[Array] = []
-    first = next(signal for signal in term.signals if isinstance(signal, str))
+    first = next(signal for signal in term.signals if isinstance(signal, Read))
+    shape = _array_of(first, result).shape
     for i, signal in enumerate(term.signals):
+        is_read = isinstance(signal, Read)
         before = [name for name, _, heard in widths if heard]
-        if isinstance(signal, str) and signal in before:
+        if isinstance(signal, Read) and signal in before:
             raise BadValue("a loss is given each output once", got=repr(signal))
-        name = signal if isinstance(signal, str) else f"signal {i}"
-        array = outputs[signal] if isinstance(signal, str) else signal
-        shape = outputs[first].shape
-        allowed = {shape} if isinstance(signal, str) else {shape, (shape[0], 1, shape[2])}
-        if array.shape not in allowed:
+        name: Read = signal if isinstance(signal, Read) else f"signal {i}"
+        array = _array_of(signal, result) if isinstance(signal, Read) else signal
+        if array.shape not in {shape, shape if is_read else (shape[0], 1, shape[2])}:
+            what = f"output {first!r}" if isinstance(first, str) else f"the {first}"
+            node = first if isinstance(first, str) else first.node
             raise BadInput(
-                f"the signals of a loss have the shape of output {first!r}",
+                f"the signals of a loss have the shape of {what}",
                 expected=str(shape),
                 got=f"{name}: {array.shape}",
-                where=str(nodes[first]),
+                where=str(graph.nodes[graph.numbers[node]]),
             )
         signals.append(array)
-        widths.append((name, array.shape[1], isinstance(signal, str)))
+        widths.append((name, array.shape[1], is_read))
     return tuple(widths), signals
+
+
+def _array_of(read: Read, result: Result) -> Array:
+    """What is read of a result, (batch, channel, frame)."""
+    if isinstance(read, str):
+        return result[read]
+    known = result.temperature if read.kelvin else result.heat
+    return np.ascontiguousarray(known[read.node][:, None])
 
 
 def _total(sums: Array) -> float:

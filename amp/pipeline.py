@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from amp.jit.cluster import Clustering
     from amp.jit.group import Item
     from amp.jit.guard import Mode
+    from amp.jit.heat import Heat
     from amp.jit.lowered import Lowered
     from amp.program import Program
     from amp.schedule import Paces
@@ -213,8 +214,8 @@ def build(graph: Graph, ipls: IPLS | None, options: Options) -> Instance:
             schedule=ipls,
             notes=clustering.notes,
             again=bind,
-            tape=lambda most: build_tape(
-                frozen, pace, ipls, replace(options, max_arena_bytes=most)
+            tape=lambda most, heat: build_tape(
+                frozen, pace, ipls, replace(options, max_arena_bytes=most), heat
             ),
             heat=Heat(frozen, pace, bound, options.heat) if options.heat else None,
         )
@@ -260,8 +261,11 @@ def assemble(
     return bind
 
 
-def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options) -> Tape:
-    """Every step from a checked graph to its backward pass in memory; see `Program.backward`."""
+def build_tape(
+    frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options, heat: Heat | None
+) -> Tape:
+    """Every step from a checked graph to its backward pass in memory, of its ``heat`` too if there is one;
+    see `Program.backward`."""
     from amp.jit.adjoint import differentiate
     from amp.jit.adjoint_blocks import Blocks
     from amp.jit.cluster import KPN_WIDTH, Clustering
@@ -281,7 +285,8 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     # adjoint: the graph turned round, beside a twin that writes down what it needs
     frames = TAPE_FRAMES if ipls is None else max(TAPE_FRAMES, ipls.block)
     blocks = Blocks(frozen, pace, options.choose, frames)
-    back = differentiate(frozen, pace, blocks, replay=ipls is not None)
+    every = options.heat if heat else 0
+    back = differentiate(frozen, pace, blocks, replay=ipls is not None, every=every)
     width = KPN_WIDTH if ipls is None else ipls.width
 
     # schedule and cluster: what is run again, then the adjoint; the samples need no other order
@@ -304,7 +309,7 @@ def build_tape(frozen: Frozen, pace: Paces, ipls: IPLS | None, options: Options)
     bound = assemble(clustering, [*twin, *adjoint], frozen, plain, frames=frames)()
     threads = options.threads
     pool = Threads(threads) if threads > 1 else None
-    return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool)
+    return Tape(frozen, pace, back, bound, first, frames=frames, pool=pool, heat=heat)
 
 
 def choose_archetypes(mode: str, *, guarded: bool = False) -> Callable[[NodeType], str]:

@@ -6,11 +6,11 @@ import functools
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from amp.arrays import check_cotangents, check_inputs, check_outputs, keep_apart
+from amp.arrays import check_cotangents, check_heat, check_inputs, check_outputs, keep_apart
 from amp.constants import is_whole
 from amp.errors import (
     ArenaExhausted,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
     from amp.frozen import Node
-    from amp.losses import Function, Widths
+    from amp.losses import Function, Read, Widths
     from amp.schedule import IPLS
     from amp.swap import Make
     from amp.timing import Timer, Timings
@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+Record = bool | Literal["heat"]
 Monitor = Callable[[int, "Mapping[str, NDArray[np.float64]]"], None]
 _Stopped = tuple[int, Result, Callable[[int], None] | None, int, "NDArray[np.int64] | int"]
 """A run that waits for memory: the clock it goes to, what it returns, whom it tells and how often, and
@@ -112,7 +113,7 @@ class Program:
         progress: Progress | None = None,
         monitor: Monitor | None = None,
         memory_every: int = 0,
-        record: bool = False,
+        record: Record = False,
     ) -> Result:
         """Move the clock on and return as many frames of each output.
 
@@ -131,7 +132,8 @@ class Program:
         memory_every
             Note what every ring holds every so many frames, in ``result.memory``.
         record
-            Keep what `backward` needs, until the next recorded run; see there.
+            Keep what `backward` needs, until the next recorded run; see there. With ``"heat"``, also what
+            it needs for cotangents of heat.
 
         Raises
         ------
@@ -150,6 +152,8 @@ class Program:
         with self._alone(*_ONE_THREAD):
             if not is_whole(memory_every, 0):
                 raise BadValue("memory_every is a whole number of frames", got=repr(memory_every))
+            if not (isinstance(record, bool) or record == "heat"):
+                raise BadValue("record is True, False or 'heat'", got=repr(record))
             return self._run(
                 inputs or {}, frames, out or {}, progress, monitor, memory_every, record=record
             )
@@ -159,11 +163,12 @@ class Program:
         cotangents: Mapping[str, ArrayLike],
         *,
         later: StateCotangents | None = None,
+        heat: Mapping[str, ArrayLike] | None = None,
     ) -> Gradients:
         """Cotangents of inputs, params and state, from those of the outputs of the last recorded run.
 
         Time runs backwards. The cotangent of a value is the derivative of a loss with respect to it; for a
-        loss L of the outputs, give ``dL/d out``.
+        loss L of the outputs, give ``dL/d out``, and for one of heat, ``dL/d heat``.
 
         Parameters
         ----------
@@ -173,13 +178,16 @@ class Program:
             Cotangent of the state in which the run ended: ``state`` of what `backward` gave for the run
             that followed. Without it what comes later does not count (truncated backpropagation
             through time).
+        heat
+            For nodes arrays of the shape of ``result.heat[name]``, ``(batch, sample)``; those left out are
+            zero. For a run that was recorded with ``record="heat"``.
 
         Raises
         ------
         BadValue
-            If no run was recorded.
+            If no run was recorded, or not with heat.
         BadInput
-            For unknown outputs or wrong shapes.
+            For unknown outputs or nodes, or wrong shapes.
 
         Examples
         --------
@@ -191,6 +199,13 @@ class Program:
         >>> gradients = program.backward({"out": 2.0 * y})  # of the sum of squares
         >>> gradients.inputs["x"], gradients.params["gain"]
         (array([[[0.5, 0.5, 0.5, 0.5]]]), array(4.))
+
+        The heat of a node is the energy of what it reads, here of 4 frames:
+
+        >>> program = amp.compile(g, heat=1)
+        >>> heat = program.run({"x": np.ones((1, 1, 4))}, record="heat").heat["out"]
+        >>> program.backward({}, heat={"out": np.ones_like(heat)}).inputs["x"] * g.sample_rate
+        array([[[0.5, 0.5, 0.5, 0.5]]])
         """
         with self._alone():
             now = self._instance
@@ -204,7 +219,8 @@ class Program:
             arrays = check_cotangents(
                 cotangents, now.outputs, now.about.batch, tape.end - tape.begin
             )
-            return tape.go_back(arrays, later)
+            samples = None if heat is None else check_heat(heat, now.about, len(tape.clocks))
+            return tape.go_back(arrays, later, samples)
 
     def value_and_grad(
         self,
@@ -213,7 +229,7 @@ class Program:
         *,
         frames: int | None = None,
     ) -> tuple[float, Gradients]:
-        """Run from the present state, and return a loss of the outputs and its derivatives.
+        """Run from the present state, and return a loss of outputs and heat, and its derivatives.
 
         As `run` does, it moves the clock on: `reset` first if each call is to begin anew. Every frame
         counts, also those before the first visible token, which are zero.
@@ -256,31 +272,33 @@ class Program:
             )
         with self._alone(*_ONE_THREAD):
             now, native = self._instance, isinstance(loss, Loss)
+            record: Record = True
             if isinstance(loss, Loss):
-                loss.check(now.outputs)
+                loss.check(now.outputs, now.about.numbers)
+                record = "heat" if loss.is_warm else True
             # a function of one's own may write into what it was given
-            result = self._run(inputs or {}, frames, {}, None, record=True, keep=not native)
+            result = self._run(inputs or {}, frames, {}, None, record=record, keep=not native)
             recorded = now.recorded
         try:
             if isinstance(loss, Loss):
-                answer = loss.evaluate(result, now.outputs, self._run_loss)
+                answer = loss.evaluate(result, now.about, self._run_loss)
             else:
-                answer = checked_answer(loss(result))
+                answer = (*checked_answer(loss(result)), None)
             del result  # it is as large as what comes now
             if self._instance.recorded is not recorded:
                 raise ProgramBusy(
                     "nothing else is recorded between a run and going back over it",
                     fix="record with a clone of the program",
                 )
-            value, cotangents = answer
-            return value, self.backward(cotangents)
+            value, cotangents, heat = answer
+            return value, self.backward(cotangents, heat=heat)
         finally:
             if now.recorded is recorded:
                 now.forget_tape()  # the inputs are the caller's again
 
     def _run_loss(
         self, function: Function, widths: Widths, signals: Sequence[Array], scale: float
-    ) -> tuple[Array, dict[str, Array]]:
+    ) -> tuple[Array, dict[Read, Array]]:
         """See `Loss.evaluate`."""
         about = self._instance.about
         program = self._loss_program(function, widths, about.sample_rate, about.batch)
@@ -407,7 +425,7 @@ class Program:
         memory_every: int = 0,
         every: int = 0,
         *,
-        record: bool = False,
+        record: Record = False,
         keep: bool = True,
     ) -> Result:
         now, fade = self._instance, self._fade
@@ -451,7 +469,8 @@ class Program:
         now.write_to(results, begin)
         now.record_in(probes, begin)
         if record:  # callers reuse theirs, unless they are told not to
-            now.start_tape({n: np.array(a) if keep else a for n, a in arrays.items()})
+            kept = {n: np.array(a) if keep else a for n, a in arrays.items()}
+            now.start_tape(kept, heat=record == "heat")
         costs = now.runner.costs() if self._timer else 0
         told = monitor or memory_every or progress
         return self._finish(end, result, tell if told else None, every or memory_every, costs)
@@ -539,7 +558,8 @@ class Program:
                     )
             if self._handle is None:
                 self._handle = Handle(self)
-            self._handle.follow(now.bound, now.runner.target(), accept=True)
+            heat = now.heat.address if now.heat else 0
+            self._handle.follow(now.bound, now.runner.target(), heat, accept=True)
             return self._handle
 
     # ---- another graph
@@ -631,7 +651,8 @@ class Program:
             old.heat = None  # it heats no more
             self._instance, self._fade = new, fade
             if self._handle:
-                self._handle.follow(new.bound, new.runner.target())
+                heat = new.heat.address if new.heat else 0
+                self._handle.follow(new.bound, new.runner.target(), heat)
 
     # ---- parameters and state
 

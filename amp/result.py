@@ -102,10 +102,19 @@ class StateCotangents:
     ----------
     graph, clock
         Of the state that they are of, as in `State`.
+    heat
+        Of a run recorded with heat: by node those of its heat at the last border of a cell, and of the
+        energy that it has taken in since, ``(2, batch)``.
     """
 
-    def __init__(self, tell: Callable[[], _Told], graph: str, clock: int) -> None:
-        self._tell, self.graph, self.clock = tell, graph, clock
+    def __init__(
+        self,
+        tell: Callable[[], _Told],
+        graph: str,
+        clock: int,
+        heat: dict[str, NDArray[np.float64]],
+    ) -> None:
+        self._tell, self.graph, self.clock, self.heat = tell, graph, clock, heat
 
     def __repr__(self) -> str:
         return f"<StateCotangents at clock {self.clock}>"

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from amp.cycles import Cycle
-from amp.errors import BadInput
-from amp.jit.adjoint_edges import Overlapping, Untake, again, history
+from amp.errors import BadInput, BadValue
+from amp.jit.adjoint_edges import WARMTH, Overlapping, Untake, again, history
 from amp.jit.adjoint_plan import GRADIENT
 from amp.jit.adjoint_trace import wanted_params
 from amp.jit.counts import FIRED, Counts
+from amp.jit.heat_adjoint import HeatAdjoint
 from amp.jit.ipls_runner import IplsRunner, Steps
 from amp.jit.runtime import KEEP_WORDS, STEPS_WORDS, load_tape
 from amp.jit.snapshot import Row, find_places, find_seats, find_states, find_totals, row_of
 from amp.jit.sums import Share, Sums
 from amp.result import Gradients, StateCotangents
 from amp.schedule import Pace
+from amp.thermal import CELL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from amp.frozen import Frozen, Node
     from amp.jit.adjoint_joint import Backward
     from amp.jit.bind import Bound, BoundCall
+    from amp.jit.heat import Heat
     from amp.jit.runtime import Threads
     from amp.jit.snapshot import Places
     from amp.schedule import Paces
@@ -68,6 +71,8 @@ class Tape:
         Both in memory, and how many of the calls and of the steps are the twin's.
     frames
         Frames of a block.
+    heat
+        That of the program, if it is gone back over too.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Tape:
         *,
         frames: int,
         pool: Threads | None,
+        heat: Heat | None,
     ) -> None:
         self.graph, self.pace, self.back, self.bound, self.frames = graph, pace, back, bound, frames
         calls, steps = first
@@ -108,6 +114,11 @@ class Tape:
         self._sums: dict[bool, Sums] = {}  # by whether the run begins at clock 0
         self._inputs: Signals = {}
         self.begin = self.end = 0
+        warmths = {
+            stream: self._states.states[node.name, WARMTH].first
+            for stream, node in back.warmings.items()
+        }
+        self._heat = HeatAdjoint(heat, graph, warmths) if heat else None
 
     def _find_read(self) -> None:
         """Add the edges to the twin's places that only adjoints read: their tokens in flight too were
@@ -146,6 +157,12 @@ class Tape:
 
     def run(self, frames: int) -> None:
         """Have the program run ``frames`` frames."""
+        while frames:
+            some = min(frames, CELL - self.end % CELL) if self._heat else frames
+            self._run(some)
+            frames -= some
+
+    def _run(self, frames: int) -> None:
         runner, count = self._runner, -(-frames // self.frames)
         store = np.empty(count * self._words(MOST) + 1)
         where = np.array(
@@ -254,17 +271,53 @@ class Tape:
 
     # ---- back
 
-    def go_back(self, cotangents: Signals, later: StateCotangents | None) -> Gradients:
+    def go_back(
+        self,
+        cotangents: Signals,
+        later: StateCotangents | None,
+        heat: Signals | None = None,
+    ) -> Gradients:
         """Cotangents of inputs, params, and what was there when the run began.
 
-        ``cotangents`` are those of the outputs, ``later`` that of what was there when it ended.
+        ``cotangents`` are those of the outputs, ``later`` that of what was there when it ended; ``heat``
+        are those of the heat at its samples, by node.
         """
         if later is not None:
             self._check_later(later)
+        if heat is not None and not self._heat:
+            raise BadValue(
+                "heat is gone back over in a run that was recorded with it",
+                got="record=True",
+                fix='call program.run(..., record="heat") first',
+            )
         for at, size in self._volatile:
             self.bound.arena.view(at, (size // 8,))[:] = 0.0
         if later is not None:
             self._write_state(later)
+        gradients = self._point_ports(cotangents)
+        self._functions.border(*self._kept(), self._last.ctypes.data, self.end, 1)
+        if self._heat:
+            self._heat.start(self.clocks, heat or {}, later.heat if later else {})
+        memory = self.bound.arena.view(0, (self.bound.arena.size // 8,))
+        twin, adjoint = (row.ctypes.data for row in self._steps)
+        for where, store in reversed(self._pieces):
+            if self._heat:
+                begin, block, count, last = where.tolist()
+                self._heat.warm(begin, (count - 1) * block + last, memory)
+            self._functions.backward(
+                twin, adjoint, *self._kept(), store.ctypes.data, where.ctypes.data
+            )
+        return Gradients(gradients, self._params(), self._read_state())
+
+    @property
+    def clocks(self) -> list[int]:
+        """Of the samples of its heat: each border of a cell, and the end."""
+        borders = range((self.begin // CELL + 1) * CELL, self.end + 1, CELL)
+        return [*borders, *([self.end] if self.end % CELL else [])]
+
+    def _point_ports(self, cotangents: Signals) -> dict[str, Array]:
+        """Have the adjoint read ``cotangents`` and write the arrays that are returned, and the twin read what
+        the run had read."""
         for name, node in self.back.outputs.items():
             self._ports["input", node.index].point(cotangents[name], self.begin)
         gradients: dict[str, Array] = {}
@@ -275,13 +328,7 @@ class Tape:
                 port.point(gradients[name], self.begin)
             if twin := self._ports.get(("input", self.graph.numbers[name])):
                 twin.point(array, self.begin)
-        self._functions.border(*self._kept(), self._last.ctypes.data, self.end, 1)
-        twin, adjoint = (row.ctypes.data for row in self._steps)
-        for where, store in reversed(self._pieces):
-            self._functions.backward(
-                twin, adjoint, *self._kept(), store.ctypes.data, where.ctypes.data
-            )
-        return Gradients(gradients, self._params(), self._read_state())
+        return gradients
 
     def _check_later(self, later: object) -> None:
         known = self.graph.identity, self.end
@@ -290,6 +337,12 @@ class Tape:
                 "later is what backward gave for the run that followed, gradients.state",
                 expected=f"of this graph, at clock {self.end}",
                 got=repr(later),
+            )
+        if later.heat and not self._heat:
+            raise BadInput(
+                "a run is recorded with heat if the one that follows is",
+                got="later with cotangents of heat",
+                fix='call program.run(..., record="heat")',
             )
 
     def _write_state(self, later: StateCotangents) -> None:
@@ -330,7 +383,8 @@ class Tape:
                     found[into].setdefault(node, {})[name] = values
             return found["nodes"], found["lines"], found["edges"]
 
-        return StateCotangents(tell, self.graph.identity, self.begin)
+        heat = self._heat.state() if self._heat else {}
+        return StateCotangents(tell, self.graph.identity, self.begin, heat)
 
     def _owners(self, adjoints: list[Node]) -> dict[str, Node]:
         """The node of each of some adjoints, by name."""
@@ -418,7 +472,10 @@ class Tape:
         if started not in self._sums:
             shapes = {p.name: self._value(p).shape for _, _, p, _ in self._slots}
             self._sums[started] = Sums(shapes, self._shares(started=started))
-        return self._sums[started].of(self._memory())
+        sums = self._sums[started].of(self._memory())
+        for name, part in self._heat.slopes(self.bound.params) if self._heat else ():
+            sums[name] += part
+        return sums
 
     def _value(self, param: Param) -> Array:
         return self.bound.params.get(param.name, param.value)

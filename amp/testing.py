@@ -34,6 +34,7 @@ def check_grads(
     step: float = 1e-3,
     rtol: float = 1e-6,
     atol: float = 1e-9,
+    heat: bool = False,
 ) -> None:
     """Compare `Program.backward` with finite differences along random directions.
 
@@ -57,6 +58,8 @@ def check_grads(
         Of the differences, relative to what is moved.
     rtol, atol
         How far the two numbers may be apart.
+    heat
+        The heat of nodes is multiplied and added up too, and moved in the state at first.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def check_grads(
     if not step > 0.0:
         raise BadValue("step is a positive number", got=repr(step))
     random = np.random.default_rng(seed)
-    check = _Check(program, _signals(program, inputs, frames, random), frames, random)
+    check = _Check(program, _signals(program, inputs, frames, random), frames, random, heat=heat)
     for what, slope, loss, size in check.directions():
         expected = _difference(loss, step * size)
         if not abs(slope - expected) <= atol + rtol * max(abs(slope), abs(expected)):
@@ -101,15 +104,23 @@ class _Check:
         signals: dict[str, Array],
         frames: int | None,
         random: np.random.Generator,
+        *,
+        heat: bool,
     ) -> None:
         self.random, self.signals = random, signals
         self.frames = frames if signals else frames or FRAMES
         self.start: State = program.state()
         self.program = program.clone()
         self.program.restore(self.start)
-        result = self.program.run(signals, frames=self.frames, record=True)
-        self.weights = {name: random.normal(size=array.shape) for name, array in result.items()}
-        self.gradients: Gradients = self.program.backward(self.weights)
+        record: Any = "heat" if heat else True
+        result = self.program.run(signals, frames=self.frames, record=record)
+        self.weights, self.heat_weights = (
+            {name: random.normal(size=array.shape) for name, array in some.items()}
+            for some in (result, result.heat if heat else {})
+        )
+        self.gradients: Gradients = self.program.backward(
+            self.weights, heat=self.heat_weights if heat else None
+        )
 
     def loss(
         self,
@@ -121,7 +132,10 @@ class _Check:
         self.program.restore(start)
         self.program.update(params)
         result = self.program.run(signals, frames=self.frames)
-        return float(sum((result[name] * weight).sum() for name, weight in self.weights.items()))
+        total = sum((result[name] * weight).sum() for name, weight in self.weights.items())
+        for name, weight in self.heat_weights.items():
+            total += (result.heat[name] * weight).sum()
+        return float(total)
 
     def directions(self) -> Iterator[tuple[str, float, Loss, float]]:
         """What is moved, the derivative along a direction, the loss by how far, and a natural size."""
@@ -137,6 +151,8 @@ class _Check:
         for edge, gradient in self.gradients.state.edges.items():
             if edge in self.start.edges:
                 yield self._edge(edge, gradient)
+        for node, gradient in self.gradients.state.heat.items():
+            yield self._heat(node, gradient)
 
     def _direction(self, gradient: Array) -> tuple[Array, float]:
         direction = self.random.normal(size=gradient.shape)
@@ -185,6 +201,17 @@ class _Check:
 
         what = f"the tokens in flight on edge {edge[1]} into node {edge[0]!r}"
         return what, slope, loss, _size(known[edge])
+
+    def _heat(self, node: str, gradient: Array) -> tuple[str, float, Loss, float]:
+        direction, slope = self._direction(gradient)
+        known = self.start.heat
+
+        def loss(distance: float) -> float:
+            heat = known[node].copy()
+            heat[:2] += distance * direction
+            return self.loss(self.signals, {}, replace(self.start, heat={**known, node: heat}))
+
+        return f"the heat of node {node!r}", slope, loss, _size(known[node][:2])
 
 
 def _signals(

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace {
 
@@ -22,7 +21,9 @@ void collect(const Heat& h, int64_t begin, int64_t end, double* energy) {
   }
 }
 
-// Heat flows between the ends of a coupling as if they were alone: what one loses the other one gains.
+// Heat flows between the ends of a coupling as if they were alone: what one loses the other one gains. Or,
+// `back`, the transpose of that.
+template <bool back>
 void exchange(const Heat& h, int64_t coupling, double seconds, double* heat) {
   const int64_t x = h.from[coupling], y = h.to[coupling];
   const double c = h.capacity[x], d = h.capacity[y];
@@ -31,9 +32,9 @@ void exchange(const Heat& h, int64_t coupling, double seconds, double* heat) {
   for (int64_t b = 0; b < h.batch; ++b) {
     double& source = heat[x * h.batch + b];
     double& sink = heat[y * h.batch + b];
-    const double moved = (source / c - sink / d) * part;
-    source -= moved;
-    sink += moved;
+    const double moved = (back ? source - sink : source / c - sink / d) * part;
+    source -= back ? moved / c : moved;
+    sink += back ? moved / d : moved;
   }
 }
 
@@ -45,16 +46,23 @@ void lose(const Heat& h, double seconds, double* heat) {
   }
 }
 
-// From the heat at the beginning of the cell of `begin` to that at `end`: half the energy, half the
-// exchange, the loss, and the halves again in reverse.
+// Half the exchange, the loss, and the other half in reverse; the transpose of that is made of those of its
+// parts in the same order.
+template <bool back>
+void flow(const Heat& h, double seconds, double* heat) {
+  for (int64_t i = 0; i < h.couplings; ++i) exchange<back>(h, i, seconds / 2, heat);
+  lose(h, seconds, heat);
+  for (int64_t i = h.couplings; i-- > 0;) exchange<back>(h, i, seconds / 2, heat);
+}
+
+// From the heat at the beginning of the cell of `begin` to that at `end`: half the energy, what flows, and the
+// other half.
 void step(const Heat& h, int64_t begin, int64_t end, double* heat) {
   const int64_t count = h.nodes * h.batch;
   collect(h, begin, end, h.room);
   const double seconds = static_cast<double>(end - begin / h.cell * h.cell) * h.seconds;
   for (int64_t i = 0; i < count; ++i) heat[i] = h.heat[i] + h.room[i] / 2;
-  for (int64_t i = 0; i < h.couplings; ++i) exchange(h, i, seconds / 2, heat);
-  lose(h, seconds, heat);
-  for (int64_t i = h.couplings; i-- > 0;) exchange(h, i, seconds / 2, heat);
+  flow<false>(h, seconds, heat);
   for (int64_t i = 0; i < count; ++i) heat[i] += h.room[i] / 2;
 }
 
@@ -62,18 +70,20 @@ void step(const Heat& h, int64_t begin, int64_t end, double* heat) {
 
 int64_t amp_heat_size() { return sizeof(Heat); }
 
-void amp_heat_advance(Heat* heat, int64_t begin, int64_t end, double* out) {
+void amp_heat_advance(Heat* heat, int64_t end, double* out) {
   Heat& h = *heat;
   const int64_t count = h.nodes * h.batch;
-  for (int64_t border; (border = (begin / h.cell + 1) * h.cell) <= end; begin = border) {
-    step(h, begin, border, out);
-    std::memcpy(h.heat, out, count * sizeof(double));
+  for (int64_t border; (border = (h.clock / h.cell + 1) * h.cell) <= end; h.clock = border) {
+    step(h, h.clock, border, h.heat);
+    if (out) out = std::copy_n(h.heat, count, out);
     std::fill_n(h.pending, count, 0.0);
-    std::fill_n(sums_of(h, begin), h.words, 0.0);
+    std::fill_n(sums_of(h, h.clock), h.words, 0.0);
     h.since = border;
-    out += count;
   }
+  h.clock = end;
 }
+
+int64_t amp_heat_room(const Heat* heat) { return heat->cells * heat->cell - heat->clock % heat->cell; }
 
 void amp_heat_peek(const Heat* heat, int64_t begin, int64_t end, double* out) {
   step(*heat, begin, end, out);
@@ -81,4 +91,8 @@ void amp_heat_peek(const Heat* heat, int64_t begin, int64_t end, double* out) {
 
 void amp_heat_energy(const Heat* heat, int64_t begin, int64_t end, double* out) {
   collect(*heat, begin, end, out);
+}
+
+void amp_heat_back(const Heat* heat, int64_t begin, int64_t end, double* cotangent) {
+  flow<true>(*heat, static_cast<double>(end - begin) * heat->seconds, cotangent);
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "heat.hpp"
 #include "kpn.hpp"
 
 namespace {
@@ -25,7 +26,7 @@ struct Port {
   int64_t cell_count, rows, start;
 };
 
-// A data-driven program has a network; another one a driver and its steps.
+// A data-driven program has a network; another one a driver and its steps. One that measures has heat.
 struct Program {
   std::atomic<int64_t> user, waiting;
   int64_t ready;
@@ -34,6 +35,7 @@ struct Program {
   void (*driver)(void* steps, int64_t count, int64_t block, int64_t* clock, int64_t frames);
   void* steps;
   int64_t step_count, block;
+  Heat* heat;
   const Port* inputs;
   int64_t input_count;
   const Port* outputs;
@@ -63,6 +65,14 @@ bool has_null(const Pointer* arrays, int64_t count) {
   return count && (!arrays || std::find(arrays, arrays + count, nullptr) != arrays + count);
 }
 
+bool advance(Program& program, int64_t frames) {
+  if (program.network) {
+    return amp_kpn_run(program.network, program.clock, frames) == AMP_KPN_DONE;
+  }
+  program.driver(program.steps, program.step_count, program.block, program.clock, frames);
+  return true;
+}
+
 int64_t run(Program& program, const double* const* inputs, double* const* outputs, int64_t frames) {
   if (!program.ready) return AMP_PROGRAM_STANDING;
   if (has_null(inputs, program.input_count) || has_null(outputs, program.output_count)) {
@@ -77,11 +87,12 @@ int64_t run(Program& program, const double* const* inputs, double* const* output
     silence(program.outputs[i], outputs[i], clock, frames);
     point(program.outputs[i], outputs[i], clock, frames);
   }
-  if (program.network) {
-    const int64_t answer = amp_kpn_run(program.network, program.clock, frames);
-    return answer == AMP_KPN_DONE ? AMP_PROGRAM_DONE : AMP_PROGRAM_STARVED;
+  while (*program.clock < clock + frames) {
+    int64_t some = clock + frames - *program.clock;
+    if (program.heat) some = std::min(some, amp_heat_room(program.heat));
+    if (!advance(program, some)) return AMP_PROGRAM_STARVED;
+    if (program.heat) amp_heat_advance(program.heat, *program.clock, nullptr);
   }
-  program.driver(program.steps, program.step_count, program.block, program.clock, frames);
   return AMP_PROGRAM_DONE;
 }
 

@@ -26,6 +26,7 @@ from amp.jit.adjoint_edges import (
     Unheard,
     Unread,
     Untake,
+    Warming,
 )
 from amp.jit.adjoint_joint import Turned
 from amp.jit.adjoint_nodes import instance, make_adjoint, make_recorder
@@ -49,8 +50,11 @@ LONGEST = 64
 """Most firings of a cycle of rates: each has an arm of a choice in the kernels of a backward pass."""
 
 
-def differentiate(graph: Frozen, pace: Paces, blocks: Blocks, *, replay: bool) -> Backward:
-    """The adjoint of a settled graph, of which ``blocks`` are calls of prebuilt kernels.
+def differentiate(
+    graph: Frozen, pace: Paces, blocks: Blocks, *, replay: bool, every: int = 0
+) -> Backward:
+    """The adjoint of a settled graph, of which ``blocks`` are calls of prebuilt kernels; with ``every``, also
+    of the heat of its nodes, of which one in so many firings is measured.
 
     With ``replay``, streams that adjoints read are computed again beside them where that needs nothing that
     they do not read anyway: in a common kernel, they need no memory.
@@ -60,14 +64,20 @@ def differentiate(graph: Frozen, pace: Paces, blocks: Blocks, *, replay: bool) -
     NotDifferentiable
         Naming the node that has none.
     """
-    return _Turning(graph, pace, blocks).run(replay=replay)
+    return _Turning(graph, pace, blocks, every).run(replay=replay)
 
 
 class _Turning:
-    def __init__(self, graph: Frozen, pace: Paces, blocks: Blocks) -> None:
-        self.graph, self.pace, self.blocks = graph, pace, blocks
+    def __init__(self, graph: Frozen, pace: Paces, blocks: Blocks, every: int) -> None:
+        self.graph, self.pace, self.blocks, self.every = graph, pace, blocks, every
         self.slopes = Slopes(graph, pace, blocks)
-        self.heard = self.slopes.heard()
+        self.heating = {
+            (edge.source, edge.outlet)
+            for node in (graph.nodes if every else ())
+            for edge in node.edges
+            if node.thermal.power
+        }
+        self.heard = self.slopes.heard({source for source, _ in self.heating})
         self.readers: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self.given: dict[tuple[int, int], Given] = {}
         self.plans: dict[tuple[Any, ...], Opened] = {}
@@ -80,6 +90,8 @@ class _Turning:
         for node in self.graph.nodes:
             if self.graph.dynamic[node.index] or node.type.router:
                 raise refuse(node, "its rate depends on data")
+            if self.every and node.type.dissipates and node.thermal.power:
+                raise refuse(node, "what it dissipates heats it, and goes back to no stream")
         nodes = [node for node in self.graph.nodes if node.index in self.heard]
         for node in nodes:
             self._check(node)
@@ -118,13 +130,13 @@ class _Turning:
             mine.append(Adding(Leaving(), node, node.channels, ("output", node.channels)))
         elif kind.is_sum:
             if not self._passes(node):
-                code = ("sum", len(self.readers[node.index, 0]), node.channels)
+                code = ("sum", self._count(node, 0), node.channels)
                 mine.append(Adding(Gathered(), node, node.channels, code))
                 for at in range(len(node.edges)):
                     self._give(node, at, mine[0], 0, node.channels)
         elif node in self.blocks:
             outlets = range(len(type(kind).outlets))
-            heard = tuple(bool(self.readers[node.index, outlet]) for outlet in outlets)
+            heard = tuple(bool(self._count(node, outlet)) for outlet in outlets)
             for adding, piece in self.blocks.open(node, heard, self.turned):
                 mine.append(adding)
                 for outlet, at in enumerate(piece):
@@ -135,7 +147,7 @@ class _Turning:
     def _passes(self, node: Node) -> bool:
         """The terms of a sum have the cotangent of its only reader."""
         readers = self.readers[node.index, 0]
-        if len(readers) != 1:
+        if len(readers) != 1 or (node.index, 0) in self.heating:
             return False
         reader = self.graph.nodes[readers[0][0]]
         edge = reader.edges[readers[0][1]]
@@ -157,7 +169,7 @@ class _Turning:
         """What the adjoint of a node is like; equal nodes share it."""
         moved = range(len(takes)) if takes else (at for at, _ in self.slopes.moved(node))
         readers = (
-            1 if self._gathers(node, outlet) else len(self.readers[node.index, outlet])
+            1 if self._gathers(node, outlet) else self._count(node, outlet)
             for outlet in range(len(type(node.type).outlets))
         )
         pattern = Pattern((*moved,), (*wanted_params(node),), (*readers,))
@@ -216,9 +228,14 @@ class _Turning:
     def _gathers(self, node: Node, outlet: int) -> bool:
         """The cotangents of an outlet are added up by a node of their own."""
         if node in self.blocks:
-            return len(self.readers[node.index, outlet]) > 1
+            return self._count(node, outlet) > 1
         rate = node.type.counts(type(node.type).outlets[outlet])
-        return len(self.readers[node.index, outlet]) > MOST and rate == (1,)
+        return self._count(node, outlet) > MOST and rate == (1,)
+
+    def _count(self, node: Node, outlet: int) -> int:
+        """How many cotangents of an outlet arrive."""
+        at = node.index, outlet
+        return len(self.readers[at]) + (at in self.heating)
 
     # ---- what they read
 
@@ -344,7 +361,24 @@ class _Turning:
                 code = ("late", skip, counts, node.channels)
                 given = self._behind(Unheard(skip, counts), node, given, code)
             found.append(given)
+        if (node.index, outlet) in self.heating and self.own[node.index]:
+            found.append(self._warm(node, outlet))
         return found
+
+    def _warm(self, node: Node, outlet: int) -> Given:
+        """What the heat of those that read an outlet gives for it."""
+        counts = {*node.type.counts(type(node.type).outlets[outlet])}
+        if len(counts) > 1:
+            raise refuse(node, "what it writes comes at another rate from firing to firing")
+        (count,) = counts
+        # apart from those of other nodes, so that they become one kernel with the adjoints of theirs
+        code = ("warming", node.signature, outlet, count, node.channels)
+        adding = Adding(Warming(self.every, count), node, node.channels, code)
+        adding.sources.append(Edge(node.index, outlet))
+        adding.numbers.append(-1)
+        self.order.append(adding)
+        self.turned.warmings[node.index, outlet] = adding
+        return Given(adding, 0, node.channels, 0, -1)
 
     def _with_unread(self, reader: Node, at: int, given: Given) -> Given:
         """The same by the tokens that firings took, where these are others than they saw."""

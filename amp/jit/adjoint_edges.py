@@ -33,6 +33,35 @@ class Leaving(Output, register=False):
     backward = True
 
 
+WARMTH = "warmth"
+"""State of a `Warming`: by lane, what the tape puts there for each cell of the clock."""
+
+
+class Warming(Adjoint, register=False):
+    """The cotangent of a stream whose power heats nodes, in firings whose tokens are measured::
+
+        x* = warmth x
+
+    where ``warmth`` is twice the cotangent of the energy by the square of a token.
+    """
+
+    every: int
+    count: int = 1
+    inlets = (Inlet("stream"),)
+
+    def rate(self, port: str) -> int:
+        return self.count
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        warmth = b.state(WARMTH)
+        b.next(WARMTH, warmth)
+        if self.every > 1:
+            k, size = b.emit("to_float", b.clock()), float(self.every)
+            measured = b.emit("eq", k, b.floor(k / size) * size)
+            warmth = b.select(measured, warmth, 0.0)
+        return one_or_all([warmth * token for token in (x if self.count > 1 else [x])])
+
+
 class Unheard(Adjoint, register=False):
     """The cotangent of an edge whose first tokens were never read; its source writes ``counts`` tokens."""
 

@@ -45,6 +45,8 @@ class Backward:
         By node the states that start with a param.
     blocks
         Which nodes are calls of blocks; it has the states that those put down.
+    warmings
+        By node and outlet, what gives the cotangents of streams that heat nodes.
     """
 
     graph: Frozen
@@ -57,6 +59,7 @@ class Backward:
     arrivals: dict[tuple[int, int], tuple[Node, int]]
     starts: dict[int, dict[str, list[str]]]
     blocks: Blocks
+    warmings: dict[tuple[int, int], Node]
 
 
 class JointPaces(Paces):
@@ -102,6 +105,8 @@ class Turned:
         Where the cotangent of an edge's tokens lies, by its consumer and number there.
     starts
         By node the states that start with a param.
+    warmings
+        By node and outlet, what gives the cotangents of streams that heat nodes.
     """
 
     graph: Frozen
@@ -112,6 +117,7 @@ class Turned:
     order: list[Adding] = field(default_factory=list)
     arrivals: dict[tuple[int, int], Given] = field(default_factory=dict)
     starts: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    warmings: dict[tuple[int, int], Adding] = field(default_factory=dict)
     _signatures: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
     def signature(self, code: tuple[Any, ...]) -> int:
@@ -179,6 +185,7 @@ class Turned:
             arrivals,
             self.starts,
             self.blocks,
+            {key: made[id(adding)] for key, adding in self.warmings.items()},
         )
 
     def _node(self, adding: Adding, name: str) -> Node:

@@ -58,10 +58,10 @@ class Slopes:
             & (pace.offset[graph.source] == pace.offset[graph.consumer])
         )
 
-    def heard(self) -> set[int]:
-        """Nodes that some output moves with."""
+    def heard(self, more: set[int]) -> set[int]:
+        """Nodes that some output moves with, or ``more`` nodes."""
         nodes = self.graph.nodes
-        found = {node.index for node in nodes if node.type.border == "output"}
+        found = {node.index for node in nodes if node.type.border == "output"} | more
         pending = list(found)
         while pending:
             for _, edge in self.moved(nodes[pending.pop()]):

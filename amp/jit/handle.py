@@ -35,6 +35,7 @@ PROGRAM = np.dtype(
         ("steps", np.int64),
         ("step_count", np.int64),
         ("block", np.int64),
+        ("heat", np.int64),
         ("inputs", np.int64),
         ("input_count", np.int64),
         ("outputs", np.int64),
@@ -96,8 +97,11 @@ class Handle:
     def __repr__(self) -> str:
         return f"<Handle of {self._owner!r}>"
 
-    def follow(self, bound: Bound, target: dict[str, int], *, accept: bool = False) -> None:
-        """Be that of a program with this memory and engine; of other outputs only if ``accept``."""
+    def follow(
+        self, bound: Bound, target: dict[str, int], heat: int, *, accept: bool = False
+    ) -> None:
+        """Be that of a program with this memory and engine, and heat at that address unless it is 0; of
+        other outputs only if ``accept``."""
         ports = sorted(bound.border_ports(), key=lambda port: port.node.index)
         sides = {
             side: [port for port in ports if port.node.type.border == side]
@@ -110,7 +114,7 @@ class Handle:
                 self._fill(row, port, bound.batch)
             self._kept.append(rows)
             self._table[f"{side}s"], self._table[f"{side}_count"] = rows.ctypes.data, len(rows)
-        self._table["clock"] = bound.clock.ctypes.data
+        self._table["clock"], self._table["heat"] = bound.clock.ctypes.data, heat
         for name in _TARGET:
             self._table[name] = target.get(name, 0)
         outputs = tuple((port.node.name, port.node.channels) for port in sides["output"])

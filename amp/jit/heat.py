@@ -17,7 +17,7 @@ from amp.jit.runtime import load_heat
 from amp.thermal import CELL, CELLS, DISSIPATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TABLE = np.dtype(
     [
         (name, np.int64)
-        for name in ("nodes", "batch", "couplings", "cell", "cells", "words", "since")
+        for name in ("nodes", "batch", "couplings", "cell", "cells", "words", "clock", "since")
     ]
     + [("seconds", np.float64)]
     + [
@@ -82,8 +82,8 @@ class Heat:
 
     Attributes
     ----------
-    clock
-        Frames that it has been moved on by.
+    address
+        Where native code finds it.
     names
         Nodes, in the order of the samples.
     capacity
@@ -91,8 +91,7 @@ class Heat:
     """
 
     def __init__(self, graph: Frozen, pace: Paces, bound: Bound, every: int) -> None:
-        self._graph, self._bound = graph, bound
-        self.clock = 0
+        self._graph, self._bound, self._pace, self._every = graph, bound, pace, every
         nodes = graph.nodes
         # a node that amp has put between two others is the edge between them
         inner = {node.index: node.edges[0].source for node in nodes if node.type.router == "sample"}
@@ -113,7 +112,7 @@ class Heat:
         self._power = np.array([0.0 if n.index in inner else n.thermal.power for n in nodes])
         self.capacity = np.array([node.thermal.capacity for node in nodes])
         self._words = self._table.view(np.int64)
-        self._address = self._table.ctypes.data
+        self.address = self._table.ctypes.data
         self._shape = shape = (len(nodes), graph.batch)
         self.find_sums()
         self._have = np.zeros((len(_HAVE), *shape))
@@ -126,7 +125,7 @@ class Heat:
         ):
             self._keep(name, array)
         self._find_places()
-        self._add_streams(pace, every)
+        self._add_streams()
         self._couple(inner)
         self.refresh()
 
@@ -147,26 +146,35 @@ class Heat:
                         place = self._bound.power_place(call, position, outlet, slot)
                         self._places[node.name, outlet] = place
 
-    def _add_streams(self, pace: Paces, every: int) -> None:
+    def joules(self, node: Node) -> list[tuple[int, int, float]]:
+        """The streams that heat a node, by source and outlet, and how much by the square of a measured token
+        in one of their channels [J]."""
+        streams = [(edge.source, edge.outlet) for edge in node.edges]
+        if node.type.dissipates:
+            streams = [(node.index, DISSIPATED)]
+        found = []
+        for source, outlet in streams:
+            each = self._every * self._token_energy(self._graph.nodes[source], outlet)
+            found.append((source, outlet, float(each * self._power[node.index])))
+        return found
+
+    def _add_streams(self) -> None:
         """Note which words heat each node, and how much."""
         graph = self._graph
         entries: list[Ints] = []
         scales: list[float] = []
         for node in graph.nodes:
-            streams = [(graph.nodes[edge.source], edge.outlet) for edge in node.edges]
-            if node.type.dissipates:
-                streams = [(node, DISSIPATED)]
-            places = [self._places[source.name, outlet] for source, outlet in streams]
-            joules = [every * self._token_energy(pace, *stream) for stream in streams]
+            streams = self.joules(node)
+            places = [self._places[graph.nodes[source].name, at] for source, at, _ in streams]
             for batch in range(graph.batch):
                 entries.append(np.concatenate([np.zeros(0, np.int64), *(p[batch] for p in places)]))
-                for each, place in zip(joules, places, strict=True):
-                    scales += [each * self._power[node.index]] * place.shape[1]
+                for (_, _, each), place in zip(streams, places, strict=True):
+                    scales += [each] * place.shape[1]
         self._keep("first", np.cumsum([0, *map(len, entries)]))
         self._keep("entries", np.concatenate(entries))
         self._keep("scale", np.array(scales))
 
-    def _token_energy(self, pace: Paces, node: Node, outlet: int) -> float:
+    def _token_energy(self, node: Node, outlet: int) -> float:
         """Energy of a token that is 1 in one of its channels, or of a firing that dissipates 1 W [J], at a
         kappa of 1."""
         graph, frames = self._graph, 1.0  # of the clock; so long is one that comes as data says
@@ -174,7 +182,7 @@ class Heat:
             counts: tuple[int, ...] = (1,)
             if outlet != DISSIPATED:
                 counts = node.type.counts(type(node.type).outlets[outlet])
-            each = pace[node.index]
+            each = self._pace[node.index]
             frames = each.frames * len(counts) / (each.firings * sum(counts))
         channels = 1 if outlet == DISSIPATED else node.channels
         return frames / (graph.sample_rate * channels)
@@ -195,18 +203,21 @@ class Heat:
 
     # ---- the clock
 
+    @property
+    def clock(self) -> int:
+        """Frames that it has been moved on by."""
+        return int(self._table["clock"][0])
+
     def room(self) -> int:
         """Frames that may run before it is moved on."""
         return self._cells * CELL - self.clock % CELL
 
     def advance(self, clock: int) -> None:
         """Move on to ``clock``, until which the program has run."""
-        count = clock // CELL - self.clock // CELL
-        if count:
-            rows = np.empty((count, *self._shape))
-            self._call(self._functions.advance, clock, rows)
+        rows = np.empty((clock // CELL - self.clock // CELL, *self._shape))
+        self._functions.advance(self.address, clock, rows.ctypes.data)
+        if len(rows):
             self._rows.append(rows)
-        self.clock = clock
 
     def take(self) -> HeatRows:
         """The heat at each border of a cell since the last time, and now."""
@@ -230,10 +241,9 @@ class Heat:
         self._functions.peek(table.ctypes.data, clock, clock, out.ctypes.data)
         return out
 
-    def _call(
-        self, function: Callable[[int, int, int, int], None], clock: int, out: Floats
-    ) -> None:
-        function(self._address, self.clock, clock, out.ctypes.data)
+    def go_back(self, begin: int, end: int, cotangent: Floats) -> None:
+        """Turn the cotangent of the heat at ``end`` into that at ``begin``, the border before it."""
+        self._functions.back(self.address, begin, end, cotangent.ctypes.data)
 
     def find_sums(self) -> None:
         """Find the sums where the program's memory is now."""
@@ -247,8 +257,8 @@ class Heat:
 
     def seek(self, clock: int) -> None:
         """Go on at ``clock``."""
-        self.clock, self._rows = clock, []
-        self._table["since"] = clock
+        self._rows = []
+        self._table["clock"] = self._table["since"] = clock
 
     # ---- constants
 
@@ -263,14 +273,25 @@ class Heat:
         for node in self._graph.nodes:
             for source in () if node.type.dissipates else node.sources:
                 if source is not None and not isinstance(source, tuple | Edge):
-                    value = np.asarray(self._value(source), np.float64)
+                    value = np.asarray(_value(source, self._bound.params), np.float64)
                     out[node.index] += np.square(value).mean(axis=1) if value.ndim else value**2
         out *= self._power[:, None]
 
-    def _value(self, source: Any) -> Any:
-        if isinstance(source, Param):
-            return self._bound.params.get(source.name, source.value)
-        return source
+    def slopes(
+        self, cotangents: Floats, params: Mapping[str, Floats]
+    ) -> Iterator[tuple[str, Floats]]:
+        """Cotangents of what ``params`` are given to inlets, in parts, from those of the power of each node,
+        (node, batch)."""
+        for node in self._graph.nodes:
+            by_power = cotangents[node.index] * self._power[node.index]
+            for source in () if node.type.dissipates else node.sources:
+                if isinstance(source, Param):
+                    value = _value(source, params)
+                    if value.ndim:
+                        slope = 2.0 * value / value.shape[1] * by_power[:, None]
+                        yield source.name, slope.sum(0, keepdims=True) if len(value) == 1 else slope
+                    else:
+                        yield source.name, np.asarray(2.0 * value * by_power.sum())
 
     # ---- state
 
@@ -310,10 +331,14 @@ class Heat:
     def carry_from(self, old: Heat) -> None:
         """Take over the heat of nodes of the same name and type, at the clock of ``old``."""
         energy = np.empty_like(old._heat)
-        old._call(old._functions.energy, old.clock, energy)
+        old._functions.energy(old.address, old.clock, old.clock, energy.ctypes.data)
         self.reset()
         self.seek(old.clock)
         for name, i in self.names.items():
             j = old.names.get(name, -1)
             if j >= 0 and old._graph.kinds[j] == self._graph.kinds[i]:
                 self._heat[i], self._pending[i] = old._heat[j], energy[j]
+
+
+def _value(source: Any, params: Mapping[str, Floats]) -> Any:
+    return params.get(source.name, source.value) if isinstance(source, Param) else source

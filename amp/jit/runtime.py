@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from amp.errors import ArchetypeUnavailable
@@ -162,11 +162,12 @@ def require_sizes(built: list[int], expected: list[int]) -> None:
 
 @dataclass(frozen=True)
 class HeatFunctions:
-    """``advance``, ``peek`` and ``energy`` of ``amp/archetypes_cpp/heat.hpp``, given addresses."""
+    """The functions of ``amp/archetypes_cpp/heat.hpp``, given addresses."""
 
-    advance: Callable[[int, int, int, int], None]
+    advance: Callable[[int, int, int], None]
     peek: Callable[[int, int, int, int], None]
     energy: Callable[[int, int, int, int], None]
+    back: Callable[[int, int, int, int], None]
 
 
 @functools.cache
@@ -182,10 +183,11 @@ def load_heat(size: int) -> HeatFunctions:
     built = library.amp_heat_size
     built.argtypes, built.restype = [], ctypes.c_int64
     require_sizes([int(built())], [size])
-    found = [getattr(library, f"amp_heat_{name}") for name in ("advance", "peek", "energy")]
+    found = [getattr(library, f"amp_heat_{field.name}") for field in fields(HeatFunctions)]
+    place, word = ctypes.c_void_p, ctypes.c_int64
     for function in found:
-        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
-        function.restype = None
+        function.argtypes, function.restype = [place, word, word, place], None
+    found[0].argtypes = [place, word, place]
     return HeatFunctions(*found)
 
 

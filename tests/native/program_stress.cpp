@@ -50,7 +50,7 @@ int main() {
   Cell outs[2] = {{&shared.out[0], 0}, {&shared.out[1], 1}};
   Port input = {ins, 2, 2, 0}, output = {outs, 2, 2, 4};
   int64_t clock = 0;
-  Program program{{0}, {0}, 1, &clock, nullptr, work, &shared, 0, 0, &input, 1, &output, 1};
+  Program program{{0}, {0}, 1, &clock, nullptr, work, &shared, 0, 0, nullptr, &input, 1, &output, 1};
   double x[2 * kFrames], y[2 * kFrames];
   for (int i = 0; i < 2 * kFrames; ++i) x[i] = i, y[i] = -1.0;
   const double* read[] = {x};

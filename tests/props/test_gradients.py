@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from bits import assert_same_bits
 from forward_mode import (
     DOT,
     assert_same_gradients,
@@ -150,3 +151,24 @@ def test_runs_chain(data: st.DataObject) -> None:
         wanted = dict(items(want))[key]
         size = float(np.abs(wanted).max(initial=0.0))
         np.testing.assert_allclose(joined, wanted, rtol=1e-12, atol=1e-12 * size, err_msg=str(key))
+
+
+@examples(0.03)
+@given(st.data())
+def test_heat_goes_back_by_the_same_bits(data: st.DataObject) -> None:
+    case = data.draw(smooth_cases())
+    before, inputs = pieces(case, data.draw(BEGINS))
+    found = []
+    for plan in (None, data.draw(schedules(case.graph))):
+        program = amp.compile(case.graph, plan, heat=3)
+        start(program, before)
+        try:
+            result = program.run(inputs, record="heat")
+        except NotDifferentiable as error:
+            assume(UNEVEN not in str(error))
+            raise
+        heat = {name: np.ones_like(array) for name, array in result.heat.items()}
+        found.append(program.backward({}, heat=heat))
+    assert_same_gradients(found[1], found[0])
+    for name, array in found[0].state.heat.items():
+        assert_same_bits(found[1].state.heat[name], array)

@@ -53,6 +53,21 @@ def test_native_calls_and_runs_come_in_turn(threads: int) -> None:
         assert_same_runs(native_run(program, {"x": x}, 400), want)
 
 
+@pytest.mark.parametrize("block", [None, 100])
+def test_native_calls_move_heat(block: int | None) -> None:
+    """Over more cells than are kept at a time."""
+    g = graph()
+    x = np.random.default_rng(3).normal(size=(1, 2, 90_000))
+    want = amp.compile(g).run({"x": x}).heat
+    program = amp.compile(g, amp.plan(g, block) if block else None)
+    program.run({"x": x[..., :100]})
+    native_run(program, {"x": x[..., 100:85_000]}, 84_900)
+    got = program.run({"x": x[..., 85_000:]}).heat
+    np.testing.assert_array_equal(got.clock, [86_016, 90_000])
+    for name in want:
+        assert_same_bits(got[name], want[name][:, -2:], name)
+
+
 def test_a_jitted_loop_drives_programs_without_the_gil() -> None:
     """Two threads, each with a program of its own, and one that swaps and sets meanwhile."""
     g = graph()

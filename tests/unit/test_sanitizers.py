@@ -16,7 +16,7 @@ from amp.jit.archetypes import Row, manifest
 ROOT = Path(__file__).parents[2]
 SCHEDULER = ("kpn_stress", ("pool", "trace"), "all networks agree\n")
 PRODUCTS = ("matrix_mix_stress", ("matrix_mix",), "700 products agree\n")
-CALLERS = ("program_stress", ("pool",), "all callers take turns\n")
+CALLERS = ("program_stress", ("pool", "heat"), "all callers take turns\n")
 SOURCES = tuple(dict.fromkeys(row.source for row in manifest().values()))
 ARCHETYPES = ("archetypes_stress", SOURCES, "every archetype agrees\n")
 MEMORY = "address,undefined"
