@@ -120,12 +120,11 @@ class Loss:
             sums, found = run(term.function, widths, signals, term.weight / count)
             value += term.weight * (_total(sums) / count)
             for read, array in found.items():
-                into, name, slope = outputs, read, array
-                if isinstance(read, Warmth):
-                    into, name, slope = heat, read.node, array[:, 0]
-                    if read.kelvin:
-                        slope = slope / graph.nodes[graph.numbers[name]].thermal.capacity
-                into[name] = into[name] + slope if name in into else slope
+                if isinstance(read, str):
+                    _add(outputs, read, array)
+                else:
+                    capacity = graph.nodes[graph.numbers[read.node]].thermal.capacity
+                    _add(heat, read.node, array[:, 0] / (capacity if read.kelvin else 1.0))
         return value, outputs, heat if self.is_warm else None
 
 
@@ -341,6 +340,10 @@ def _signals(term: Term, result: Result, graph: Frozen) -> tuple[Widths, list[Ar
         signals.append(array)
         widths.append((name, array.shape[1], is_read))
     return tuple(widths), signals
+
+
+def _add(cotangents: dict[str, Array], name: str, more: Array) -> None:
+    cotangents[name] = cotangents[name] + more if name in cotangents else more
 
 
 def _array_of(read: Read, result: Result) -> Array:
