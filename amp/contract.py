@@ -259,6 +259,8 @@ class NodeType:
         ``"input"``, ``"output"`` or ``"probe"`` for the node types that touch the caller's arrays.
     backward
         It is of a backward pass, and fires from the last frame back.
+    not_differentiable
+        Why it has no derivative, if that is so: a backward pass through it is refused in these words.
     thermal
         Thermal constants of nodes that are not given their own.
     dissipates
@@ -284,6 +286,7 @@ class NodeType:
     router: ClassVar[Literal["", "switch", "select", "trigger", "sample"]] = ""
     border: ClassVar[Literal["", "input", "output", "probe"]] = ""
     backward: ClassVar[bool] = False
+    not_differentiable: ClassVar[str] = ""
     thermal: ClassVar[Thermal] = USUAL
     dissipates: ClassVar[bool] = False
     attrs: ClassVar[dict[str, Any]]

@@ -35,7 +35,7 @@ _OPERATION = {
     **dict.fromkeys(("exp", "log", "sin", "cos", "tan", "tanh"), 20.0),
     **dict.fromkeys(("div", "sqrt", "to_turn"), 8.0),
     **dict.fromkeys(("line", "tap", "look"), 4.0),
-    **dict.fromkeys(("const", "iconst", "param", "iparam", "clock", "table"), 0.0),
+    **dict.fromkeys(("const", "iconst", "param", "iparam", "clock", "table", "as_if"), 0.0),
 }
 """Cost of an IR operation, of which most are 1: about the cycles between two on one AVX2 unit."""
 

@@ -107,6 +107,7 @@ JVP: dict[str, Rule] = {
     "tan": _tan,
     "tanh": _tanh,
     "select": lambda b, now, of: b.select(of[0].value, of[1].dot, of[2].dot),
+    "as_if": lambda b, now, of: of[1].dot,
     "to_float": _flat,
     "from_bits": _flat,
     "to_turn": lambda b, now, of: of[0].dot / of[1].value,

@@ -412,6 +412,15 @@ class Builder:
         """``x`` where ``condition`` holds, else ``y``."""
         return self.emit("select", condition, x, y)
 
+    def as_if(self, x: Value | float, slope: Value | float) -> Value:
+        """``x``, whose derivative is said to be that of ``slope``.
+
+        For a value whose own derivative would mislead: one that is held within rounding, or one that is
+        piecewise constant and is to be learned through (Bengio, Leonard & Courville, "Estimating or
+        Propagating Gradients Through Stochastic Neurons", arXiv 1308.3432, 2013).
+        """
+        return self.emit("as_if", x, slope)
+
     def to_turn(self, x: Value | float, per: float) -> Value:
         """``x / per`` cycles as a turn, to the nearest 2^-64.
 

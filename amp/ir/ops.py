@@ -47,6 +47,7 @@ ARITHMETIC = {
     "max": _f(2),  # a if a > b else b
     "floor": _f(1),
     "sqrt": _f(1),
+    "as_if": _f(2),  # a, whose derivative is that of b
 }
 ELEMENTARY = {name: _f(1) for name in ("exp", "log", "sin", "cos", "tan", "tanh")}
 LOGIC = {

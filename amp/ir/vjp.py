@@ -225,6 +225,7 @@ VJP: dict[str, Rule] = {
     "tan": _tan,
     "tanh": _tanh,
     "select": _select,
+    "as_if": lambda c, v, g: c.add(v.operands[1], g),
     "to_turn": _to_turn,
     "tadd": _add,
     "from_turn": _from_turn,

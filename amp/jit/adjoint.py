@@ -13,6 +13,7 @@ import dataclasses
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from amp.errors import NotDifferentiable
 from amp.frozen import Edge
 from amp.jit.adjoint_edges import (
     Aligned,
@@ -62,9 +63,13 @@ def differentiate(
     Raises
     ------
     NotDifferentiable
-        Naming the node that has none.
+        Naming the node that has none, and the path from it to the output that asks.
     """
-    return _Turning(graph, pace, blocks, every).run(replay=replay)
+    turning = _Turning(graph, pace, blocks, every)
+    try:
+        return turning.run(replay=replay)
+    except NotDifferentiable as error:
+        raise turning.slopes.with_path(error) from None
 
 
 class _Turning:
@@ -77,7 +82,6 @@ class _Turning:
             for edge in node.edges
             if node.thermal.power
         }
-        self.heard = self.slopes.heard({source for source, _ in self.heating})
         self.readers: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self.given: dict[tuple[int, int], Given] = {}
         self.plans: dict[tuple[Any, ...], Opened] = {}
@@ -92,7 +96,8 @@ class _Turning:
                 raise refuse(node, "its rate depends on data")
             if self.every and node.type.dissipates and node.thermal.power:
                 raise refuse(node, "what it dissipates heats it, and goes back to no stream")
-        nodes = [node for node in self.graph.nodes if node.index in self.heard]
+        heard = self.slopes.heard({source for source, _ in self.heating})
+        nodes = [node for node in self.graph.nodes if node.index in heard]
         for node in nodes:
             self._check(node)
             for at, edge in self.slopes.moved(node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from amp.errors import NotDifferentiable
 from amp.jit.adjoint_plan import plan_adjoint
 from amp.jit.adjoint_trace import Pattern, Traced
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from amp.contract import NodeType
     from amp.frozen import Edge, Frozen, Node
     from amp.schedule import Paces
+
+SHOWN = 8
+"""Most nodes of a path that an error names."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Slopes:
 
     def __init__(self, graph: Frozen, pace: Paces, blocks: Container[Node]) -> None:
         self.graph, self.pace, self._blocks = graph, pace, blocks
+        self._asked: dict[int, int] = {}  # by node the one that asks for its cotangent
         self._traces: dict[tuple[Any, ...], Traced] = {}
         self._moving: dict[tuple[Any, ...], set[int]] = {}
         self._plain = (
@@ -64,11 +69,27 @@ class Slopes:
         found = {node.index for node in nodes if node.type.border == "output"} | more
         pending = list(found)
         while pending:
-            for _, edge in self.moved(nodes[pending.pop()]):
+            node = nodes[pending.pop()]
+            for _, edge in self.moved(node):
                 if edge.source not in found:
                     found.add(edge.source)
                     pending.append(edge.source)
+                    self._asked[edge.source] = node.index
         return found
+
+    def with_path(self, error: NotDifferentiable) -> NotDifferentiable:
+        """An error of a node, with the path from there to the output that asks."""
+        at = next((n.index for n in self.graph.nodes if str(n) == error.where), -1)
+        path = [at]
+        while path[-1] in self._asked:
+            path.append(self._asked[path[-1]])
+        if len(path) == 1:
+            return error
+        names = [repr(self.graph.nodes[index].name) for index in path]
+        if len(names) > SHOWN:
+            names[SHOWN - 2 : -1] = ["..."]
+        where = f"{error.where}, on the path {' > '.join(names)}"
+        return NotDifferentiable(error.rule, got=error.got, where=where, fix=error.fix)
 
     def moved(self, node: Node) -> list[tuple[int, Edge]]:
         """Edges of a node that it has a slope in."""

@@ -58,6 +58,8 @@ class Copy:
             case "line":
                 length = self._traced.trace.line_lengths[f"{SCOPE}.{name}"]
                 return b.line(name, operands[0], length)
+            case "as_if":
+                return operands[0]
             case "from_turn" if operands[0].type == "f64":  # a turn that was written down
                 return b.fma(*operands)
         return b.emit(value.op, *operands, attribute=value.attribute)
@@ -81,6 +83,9 @@ def plan_adjoint(traced: Traced, pattern: Pattern) -> Plan:
     Where it can do with the node's outlets in place of as many states, they are not written down: others
     may read the outlets too.
     """
+    why = type(traced.node.type).not_differentiable
+    if why and (pattern.wanted or pattern.params or traced.states()):
+        raise refuse(traced.node, why)
     plan = _try(traced, pattern, {})
     if plan.kept and not traced.takes:
         other = _try(traced, pattern, traced.single())

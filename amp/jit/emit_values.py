@@ -282,6 +282,7 @@ PURE: dict[str, Callable[..., ir.Value]] = {
     "max": _pick(">"),
     "floor": lambda e, b, x: e.intrinsic(b, "floor", F64, x),
     "sqrt": lambda e, b, x: e.intrinsic(b, "sqrt", F64, x),
+    "as_if": lambda e, b, x, _: x,
     **{op: _compare(sign) for op, sign in COMPARISONS.items()},
     "and": lambda e, b, x, y: b.and_(x, y),
     "or": lambda e, b, x, y: b.or_(x, y),

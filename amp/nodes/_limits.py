@@ -56,7 +56,7 @@ def change_limit(b: Trace, acceleration: Value) -> Value:
 
 def stopping_step(b: Trace, distance: Value, change: Value) -> Value:
     """Longest step towards ``distance`` from which braking by ``change`` per frame stops there."""
-    d = abs(distance)
+    d = b.as_if(abs(distance), b.select(distance < 0.0, -distance, distance))  # at 0 it has a slope
     m = b.floor(b.sqrt(b.fma(2.0, d / change, 0.25)) - 0.5)
     step = b.min(b.fma(0.5 * change, m, d / (m + 1.0)), d)
     return b.select(distance < 0.0, -step, step)

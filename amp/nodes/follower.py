@@ -47,7 +47,8 @@ class Follower(NodeType):
     The second holds as long as the slew does not fall faster than the acceleration allows; then the
     speed falls by the whole acceleration until it holds again. Where the output rests, a target within
     a dead band of ``2^-50 (1 + |y|)``, about 1e-15, moves nothing. State: y, v. A NaN on ``target``
-    counts as the last output, on a limit as 0; infinities count as 1e100.
+    counts as the last output, on a limit as 0; infinities count as 1e100. At rest its derivative is that of the
+    law without a dead band, which is as wide as rounding: the output moves with the target.
 
     Source: R. Zanasi, C. Guarino Lo Bianco, A. Tonielli, "Nonlinear filters for the generation of
     smooth trajectories", Automatica 36(3), 2000; see ``amp/nodes/_limits.py``.
@@ -88,9 +89,10 @@ class Follower(NodeType):
         moved = y + step
         arrives = abs(target - moved) <= dead_band(b, y, step) + DEAD
         rests = (abs(distance) <= dead + DEAD) & (abs(v) <= change + dead)
-        y = b.select(rests, y, b.select(arrives, target, moved))
+        there = b.select(arrives, target, moved)
+        y = b.as_if(b.select(rests, y, there), there)
         b.next("y", y)
-        b.next("v", b.select(rests, 0.0, step))
+        b.next("v", b.as_if(b.select(rests, 0.0, step), step))
         return y
 
     def reference(

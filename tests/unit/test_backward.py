@@ -123,6 +123,75 @@ def test_a_node_without_a_derivative_is_named() -> None:
     assert "lowest" in str(error.value)
 
 
+class Rounded(NodeType):
+    """Steps of a hundredth. For tests."""
+
+    learnable: bool
+    inlets = (Inlet("input"),)
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        stepped = b.floor(100.0 * x) * 0.01
+        return b.as_if(stepped, b.tanh(x)) if self.learnable else stepped
+
+
+class Secret(NodeType):
+    """Says of itself that it has no derivative. For tests."""
+
+    inlets = (Inlet("input", default=1.0),)
+    not_differentiable = "it is a secret"
+
+    def forward(self, b: Trace, x: Any) -> Any:
+        return 2.0 * x
+
+
+def test_a_value_goes_forward_and_another_one_back() -> None:
+    for learnable, slope in ((True, 1.0 - np.tanh(X) ** 2), (False, 0.0 * X)):
+        g = amp.Graph()
+        g.output("out", g.add(Rounded(learnable), g.input("x")))
+        program = recorded(g, x=X)
+        np.testing.assert_allclose(program.backward({"out": 1.0 + 0.0 * X}).inputs["x"], slope)
+        program.reset()
+        np.testing.assert_array_equal(program.run({"x": X})["out"], np.floor(100.0 * X) * 0.01)
+        assert "as_if" not in program.ir  # nor anything that it would cost
+
+
+def test_a_node_type_may_say_that_it_has_no_derivative() -> None:
+    g = amp.Graph()
+    hidden = g.add(Secret(), 3.0 * g.input("x"), name="hidden")
+    low = g.add(nodes.OnePole(), hidden, cutoff=100.0, name="low")
+    g.output("out", low)
+    with pytest.raises(NotDifferentiable, match="it is a secret") as error:
+        recorded(g, x=X)
+    assert "node 'hidden' (Secret" in str(error.value)
+    assert "on the path 'hidden' > 'low' > 'out'" in str(error.value)
+    g = amp.Graph()
+    g.output("out", g.input("x") + g.add(Secret()))  # nothing of it is asked for
+    recorded(g, x=X)
+
+
+@pytest.mark.parametrize("late", [0.0, 1e-3])
+def test_a_follower_at_rest_moves_with_its_target(late: float) -> None:
+    """As differences say, whose step is far above the width of the dead band: the output is the target."""
+    g = amp.Graph(sample_rate=1.0)
+    g.output("out", g.add(nodes.Follower(0.5), g.input("x"), slew=1.0, acceleration=0.5))
+    program, x = amp.compile(g), np.full((1, 1, 30), 0.5)
+    x[..., 15:] += late  # rests, is moved, and rests
+    weights = RNG.normal(size=x.shape)
+    program.run({"x": x}, record=True)
+    got = program.backward({"out": weights}).inputs["x"]
+    slopes = np.empty_like(x)
+    for frame in range(30):
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = x.copy()
+            moved[..., frame] += step
+            program.reset()
+            ends.append((program.run({"x": moved})["out"] * weights).sum())
+        slopes[..., frame] = (ends[0] - ends[1]) / 2e-5
+    np.testing.assert_allclose(got, slopes, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(got, weights, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "kind, channels",
     [

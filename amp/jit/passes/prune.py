@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def prune(kernel: Kernel) -> Kernel:
-    """Keep what next states, stores and delay lines need; number values from 0.
+    """Keep what next states, stores and delay lines need; number values from 0. What only a derivative is
+    made of (`as_if`) is not needed.
 
     Examples
     --------
@@ -38,11 +39,16 @@ def prune(kernel: Kernel) -> Kernel:
         index = pending.pop()
         if index not in needed:
             needed.add(index)
-            pending += [operand.index for operand in by_index[index].operands]
+            needs = by_index[index].operands
+            if by_index[index].op == "as_if":
+                needs = needs[:1]
+            pending += [operand.index for operand in needs]
     builder = Builder()
     new: dict[int, Value] = {}
     for value in kernel.values:
-        if value.index in needed:
+        if value.index in needed and value.op == "as_if":
+            new[value.index] = new[value.operands[0].index]
+        elif value.index in needed:
             operands = [new[operand.index] for operand in value.operands]
             new[value.index] = builder.emit(value.op, *operands, attribute=value.attribute)
     used = {value.attribute for value in builder.values if value.op in {"param", "iparam"}}
