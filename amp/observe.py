@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from amp.errors import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from amp.program import Program
@@ -36,7 +37,7 @@ class Recording:
     rows
         One event each, see `amp.jit.events`.
     labels
-        What each kernel is called.
+        What each kernel is called, and of what it is one: a category.
     first, rate
         The CPU's counter when the run began, and its rate [1/s].
     wall
@@ -46,7 +47,7 @@ class Recording:
     """
 
     rows: NDArray[np.int64]
-    labels: list[str]
+    labels: list[tuple[str, str]]
     first: int
     rate: float
     wall: float
@@ -67,8 +68,8 @@ def trace(
     """Run a program and write what ran when, on which thread, as a Chrome trace.
 
     The file opens in Perfetto (https://ui.perfetto.dev) and ``chrome://tracing``: one track per thread, one
-    slice per call of native code, its time in microseconds since the run began. Where native code fires
-    more often than there is room to note, later slices are missing; ``otherData.dropped`` counts them.
+    slice per call of native code, its time in microseconds since the run began. In a crossfade those of the
+    old graph and of the mixer are there too, by their category. Where native code fires more often than there is room to note, later slices are missing; ``otherData.dropped`` counts them.
 
     Format: "Trace Event Format", Google, complete events (``"ph": "X"``).
 
@@ -116,25 +117,40 @@ def _record(
 ) -> tuple[Result, Recording]:
     """Run, and note every call of native code."""
     from amp.jit.clock import counter
-    from amp.jit.events import ROOM, Events
+    from amp.jit.events import CALL, ROOM, Events
 
     with program._alone():
         if not program._timer:
             raise BadValue("a trace is noted on request", fix="amp.compile(..., timing=True)")
-        now, events, ticks = program._instance, Events(), counter()
+        now, fade, ticks = program._instance, program._fade, counter()
+        sides = {"kernel": now.runner}
+        if fade:
+            sides |= {"old graph": fade.old.runner, "crossfade": fade.mixer.runner}
+        noted = [Events() for _ in sides]
         block = program.schedule.block if program.schedule else TRACED_FRAMES
         calls = max(1, len(now.runner.calls))
         piece = block * max(1, min(TRACED_FRAMES, ROOM // calls) // block)
-        now.runner.trace(events)
+
+        def drain(*_: int) -> None:
+            for events in noted:
+                events.drain()
+
+        for runner, events in zip(sides.values(), noted, strict=True):
+            runner.trace(events)
         began, first = time.perf_counter(), ticks()
         try:
-            result = program._run(inputs or {}, frames, {}, lambda *_: events.drain(), every=piece)
+            result = program._run(inputs or {}, frames, {}, drain, every=piece)
         finally:
             last, ended = ticks(), time.perf_counter()
-            now.runner.trace(None)
-    labels = [str(call) for call in now.runner.calls]
-    rate = (last - first) / (ended - began)
-    return result, Recording(events.rows(), labels, first, rate, ended - began, events.dropped)
+            for runner in sides.values():
+                runner.trace(None)
+    labels: list[tuple[str, str]] = []
+    rows = [events.rows() for events in noted]
+    for some, (kind, runner) in zip(rows, sides.items(), strict=True):
+        some[:, CALL] += len(labels)
+        labels += [(str(call), kind) for call in runner.calls]
+    rate, dropped = (last - first) / (ended - began), sum(events.dropped for events in noted)
+    return result, Recording(np.concatenate(rows), labels, first, rate, ended - began, dropped)
 
 
 def _chrome(recording: Recording) -> dict[str, Any]:
@@ -146,10 +162,11 @@ def _chrome(recording: Recording) -> dict[str, Any]:
         if thread not in threads:
             workers = len(threads) - (caller in threads)
             threads[thread] = "caller" if thread == caller else f"worker {workers}"
+        name, kind = recording.labels[call]
         events.append(
             {
-                "name": recording.labels[call],
-                "cat": "kernel",
+                "name": name,
+                "cat": kind,
                 "ph": "X",
                 "ts": 1e6 * recording.seconds(begin),
                 "dur": 1e6 * (recording.seconds(end) - recording.seconds(begin)),

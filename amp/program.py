@@ -457,6 +457,7 @@ class Program:
             if progress is not None:
                 progress(clock - begin, count)
 
+        costs = now.runner.costs() if self._timer else 0
         if fade:
             try:
                 fade.run_until(end, arrays, results, probes, begin, tell)
@@ -471,7 +472,6 @@ class Program:
         if record:  # callers reuse theirs, unless they are told not to
             kept = {n: np.array(a) if keep else a for n, a in arrays.items()}
             now.start_tape(kept, heat=record == "heat")
-        costs = now.runner.costs() if self._timer else 0
         told = monitor or memory_every or progress
         return self._finish(end, result, tell if told else None, every or memory_every, costs)
 

@@ -149,6 +149,8 @@ class Gradients:
         By input, of its shape in the run.
     params
         By named parameter, of the shape that its value had in the run: the sum over all that it was broadcast to.
+        Derivatives are those in what `Program.set` moves: what only a state begins with (a phase) counts in a run
+        from clock 0, and later it is the state that has a cotangent, also of a node that a swap has brought.
     state
         Of the state in which the run began.
     """

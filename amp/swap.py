@@ -90,13 +90,13 @@ class Fade:
                 for side, instance in (("old", old), ("new", new))
             ]
             graph.output(name, graph.add(Crossfade(frames), *sides))
-        self._mixer = make(graph, None)
-        self._mixer.heat = None  # it is no node of the graph
+        self.mixer = make(graph, None)
+        self.mixer.heat = None  # it is no node of the graph
 
     @property
     def left(self) -> int:
         """Frames until the fade is over."""
-        return self.frames - self._mixer.clock
+        return self.frames - self.mixer.clock
 
     def run_until(
         self,
@@ -110,7 +110,7 @@ class Fade:
         """Move all on; arrays, results and the new side's probes have their first frame at clock
         ``begin``."""
         clock = min(clock, self.new.clock + self.left)
-        start = self.new.clock - self._mixer.clock
+        start = self.new.clock - self.mixer.clock
         piece = min(_PIECE, clock - self.new.clock)
         heard = [self._room(side, piece) for side in (self.old, self.new)]
         sides = {
@@ -126,9 +126,9 @@ class Fade:
                 side.read_from(arrays, begin)
                 side.write_to(some, at)
                 side.run_until(until)
-            self._mixer.read_from(sides, at - start)
-            self._mixer.write_to(results, begin - start)
-            self._mixer.run_until(until - start)
+            self.mixer.read_from(sides, at - start)
+            self.mixer.write_to(results, begin - start)
+            self.mixer.run_until(until - start)
             if tell is not None:
                 tell(until)
         for name in self.outputs.keys() - self.new.outputs.keys():

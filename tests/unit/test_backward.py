@@ -528,3 +528,31 @@ def test_later_is_the_state_of_this_graph_at_this_clock(later: Any) -> None:
         later = other.backward({"out": X}).state
     with pytest.raises(BadInput, match="later is what backward gave"):
         program.backward({"out": X}, later=later)
+
+
+def test_what_a_node_begins_with_counts_where_set_moves_it() -> None:
+    """From clock 0; a node that a swap has brought has begun, so its state is what can be moved."""
+
+    def tone(name: str) -> amp.Graph:
+        g = amp.Graph()
+        phase = amp.Param(0.1, name="phase")
+        g.output("out", g.input("x") + g.add(nodes.Sine(phase=phase), 300.0, name=name))
+        return g
+
+    program = amp.compile(tone("first"))
+    program.run({"x": X}, record=True)
+    weights = {"out": RNG.normal(size=X.shape)}
+    assert abs(program.backward(weights).params["phase"]) > 1e-3
+    program.swap(tone("second"))
+    begin = program.state()
+    program.run({"x": X}, record=True)
+    gradients = program.backward(weights)
+    program.restore(begin)
+    unmoved = program.run({"x": X})["out"]
+    program.restore(begin)
+    program.set("phase", 0.2)
+    np.testing.assert_array_equal(program.run({"x": X})["out"], unmoved)
+    assert gradients.params["phase"] == 0.0
+    angles = 2.0 * np.pi * (0.1 + 300.0 / 48_000.0 * np.arange(X.shape[2]))
+    slope = (weights["out"] * 2.0 * np.pi * np.cos(angles)).sum()
+    assert gradients.state.nodes["second"]["phase"].item() == pytest.approx(slope, rel=1e-9)

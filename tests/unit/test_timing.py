@@ -94,7 +94,11 @@ def test_a_swap_goes_on_with_the_timing_of_the_new_graph() -> None:
     program.swap(g, crossfade=64)
     timing = program.run({"x": np.ones((1, 1, 128))}).timing
     assert timing is not None
-    assert {row.node: row.frames for row in timing.nodes} == {"x": 64, "multiply.0": 64, "out": 64}
+    assert {row.node: row.frames for row in timing.nodes} == {
+        "x": 128,
+        "multiply.0": 128,
+        "out": 128,
+    }
     assert {row.frames for row in program.timing} == {128}
 
 

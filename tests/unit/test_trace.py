@@ -143,3 +143,17 @@ def test_a_trace_needs_timing(tmp_path: Path) -> None:
         amp.observe.trace(program(64, timing=False), tmp_path / "trace.json", inputs())
     with pytest.raises(BadValue, match="a trace is one of a program"):
         amp.observe.trace(graph(), tmp_path / "trace.json")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block", [None, 64])
+def test_a_trace_shows_both_sides_of_a_crossfade(block: int | None, tmp_path: Path) -> None:
+    traced, path = program(block), tmp_path / "trace.json"
+    traced.run(inputs())
+    traced.swap(graph(), crossfade=700)
+    amp.observe.trace(traced, path, inputs())
+    frames: dict[str, int] = defaultdict(int)
+    for event in slices(path)[0]:
+        if "'out'" in event["name"]:
+            frames[event["cat"]] += event["args"]["frames"]
+    assert frames["kernel"] == FRAMES
+    assert frames["old graph"] == frames["crossfade"] == 700
