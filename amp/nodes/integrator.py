@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amp.contract import Inlet, NodeType, Trace
-from amp.errors import BadNode
 from amp.nodes._limits import (
     LARGEST,
     SMALLEST,
@@ -45,8 +44,14 @@ class Integrator(NodeType):
     frame stops within d (w(d) = d without an acceleration): so the output brakes ahead of ``low`` and
     ``high``, reaches them exactly and does not pass them. A limit on the integral of the output is
     braked for in the same way one order further down, with the slew in place of the acceleration:
-    with S = y[0] + ... + y[n-1] and Q = integral / T, y[n] is first held in [-w(Q + S), w(Q - S)]. At
-    every frame, to within ``2^-47 (1 + |y| + |v|)`` for rounding, the range to the bit, and the
+    with S = y[0] + ... + y[n-1] and Q = integral / T, y[n] is first held in [-w(Q + S), w(Q - S)]. With an
+    acceleration the output is led along z[n] = y[n] + r (y[0] + ... + y[n-1]), which is held in [-r Q, r Q]
+    like the output in its range, by half of a::
+
+        v <- u held in [-w'(r Q + z) - r y, w'(r Q - z) - r y] first of all, w' the w of a / 2
+        V <- min(V, a / (2 r));   r = 0.99 min(1, cbrt(a / (4 Q)), sqrt(V / (2 Q)))
+
+    so what is left of the integral is divided by e in 1 / r frames at last (`_led`). At every frame, to within ``2^-47 (1 + |y| + |v|)`` for rounding, the range to the bit, and the
     integral to within 2^-47 of itself::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
@@ -58,7 +63,7 @@ class Integrator(NodeType):
     the slew shrinks faster than it allows, the speed falls by the whole acceleration until it holds
     again. Where the range shrinks, or what is left for braking does, the output turns back to it as
     fast as the other two allow; so it does where the integral shrinks. Where ``low > high`` it goes to
-    ``high``. ``integral`` and ``acceleration`` together are refused when the graph is compiled.
+    ``high``, and a range that 0 is not in goes before an integral.
 
     While no limit acts the bits are those of the unlimited integrator. State: y, x[n-1], v, S as far
     as needed. The unlimited one propagates NaN; within limits a NaN on ``input`` counts as no step, on
@@ -122,13 +127,6 @@ class Integrator(NodeType):
         if self.impingement == "none" or all(limit is None for limit in limits):
             b.next("y", ideal)
             return ideal
-        if acceleration is not None and integral is not None:
-            raise BadNode(
-                "an Integrator brakes for its integral by the slew, not by an acceleration",
-                got="integral and acceleration",
-                fix="give slew instead of acceleration, or low and high instead of integral",
-            )
-
         # NaN is no bound
         low = None if low is None else b.clip(low, -LARGEST, LARGEST)
         high = None if high is None else b.max(b.min(high, LARGEST), -LARGEST)
@@ -136,7 +134,12 @@ class Integrator(NodeType):
         wanted = known(b, ideal, y)
         if acceleration is not None:
             change = change_limit(b, acceleration)
+            total = None if integral is None else (b.state("sum"), b.state("rest"))
+            if integral is not None and total is not None:
+                wanted, most = self._led(b, wanted, y, most, change, integral, total)
             moved = self._braked(b, wanted, y, most, change, low, high)
+            if total is not None:
+                self._add_up(b, moved, total)
         elif integral is not None:
             moved = self._budgeted(b, wanted, y, most, integral, low, high)
         else:
@@ -171,6 +174,40 @@ class Integrator(NodeType):
         inside = b.clip(moved, *_bounds(b, low, high))
         return b.select(abs(inside - moved) <= dead_band(b, y, step), inside, moved)
 
+    def _led(
+        self,
+        b: Trace,
+        wanted: Value,
+        y: Value,
+        most: Value | None,
+        change: Value,
+        integral: Value,
+        total: tuple[Value, Value],
+    ) -> tuple[Value, Value]:
+        """``wanted`` as far as the integral allows, and the most per frame, where a step may change by ``change``.
+
+        z <= r Q means y[n] <= r (Q - S), so the sum goes at most r of the way to Q in a frame. Along z a step
+        changes by that of y, and by r v, which is at most a / 2: so half of a is there to brake by, whatever
+        v. The least r of three keeps y, which is at most 2 r Q, from asking for more than that. So there is always
+        a step that all limits allow: any two of the intervals that they leave to it overlap.
+        """
+        room = b.clip(integral * b.sample_rate, SMALLEST, LARGEST)
+        cube = b.exp(b.log(change / (4.0 * room)) * (1.0 / 3.0))
+        share = b.min(cube, 1.0)
+        if most is not None:
+            share = b.min(share, b.sqrt(most / (2.0 * room)))
+        share = 0.99 * b.max(share, SMALLEST)
+        half = 0.5 * change
+        fastest = half / share
+        z = b.fma(share, (total[0] - y) + total[1], y)
+        down, up = (
+            b.fma(-share, y, stopping_step(b, b.fma(share, end, -z), half)) for end in (-room, room)
+        )
+        step = wanted - y
+        led = b.clip(step, down, up)
+        wanted = b.select(b.emit("eq", led, step), wanted, y + led)
+        return wanted, fastest if most is None else b.min(most, fastest)
+
     def _budgeted(
         self,
         b: Trace,
@@ -182,22 +219,16 @@ class Integrator(NodeType):
         high: Value | None,
     ) -> Value:
         """The same where the sum of outputs is limited, and ``most`` per frame brakes to 0."""
-        total, rest = b.state("sum"), b.state("rest")
+        total = b.state("sum"), b.state("rest")
         room = b.clip(integral * b.sample_rate, 0.0, LARGEST)
-        down, up = (-room - total) - rest, (room - total) - rest
+        down, up = ((end - total[0]) - total[1] for end in (-room, room))
         if most is not None:
             change = b.max(most, SMALLEST)
             down, up = stopping_step(b, down, change), stopping_step(b, up, change)
         moved = b.clip(b.clip(wanted, down, up), *_bounds(b, low, high))
         if most is not None:
             moved = changed_step(b, moved, y, most, dead_band(b, y, most))
-
-        # what rounding takes from the sum is kept, for days (Knuth's TwoSum)
-        more = moved + rest
-        following = total + more
-        added = following - total
-        b.next("sum", following)
-        b.next("rest", (total - (following - added)) + (more - added))
+        self._add_up(b, moved, total)
         return moved
 
     def _ideal(self, b: Trace, x: Value, y: Value) -> Value:
@@ -209,22 +240,6 @@ class Integrator(NodeType):
         if self.form == "forward":
             return b.fma(1.0 / b.sample_rate, last, y)
         return b.fma(0.5 / b.sample_rate, x + last, y)
-
-    def _within_integral(
-        self,
-        b: Trace,
-        y: Value,
-        integral: Value,
-        total: tuple[Value, Value],
-        most: Value | None,
-    ) -> Value:
-        """``y`` as far as it may add to the total and then be braked to 0 by ``most`` per frame."""
-        room = b.clip(integral * b.sample_rate, 0.0, LARGEST)
-        down, up = ((end - total[0]) - total[1] for end in (-room, room))
-        if most is not None:
-            change = b.max(most, SMALLEST)
-            down, up = stopping_step(b, down, change), stopping_step(b, up, change)
-        return b.clip(y, down, up)
 
     def _add_up(self, b: Trace, y: Value, total: tuple[Value, Value]) -> None:
         """Add ``y`` to the total; what rounding takes from it is kept (Knuth's TwoSum), for days."""
@@ -254,6 +269,12 @@ class Integrator(NodeType):
                 given[i] = given[i] if limit is None else limit
         most, change = given[0] / sample_rate, given[1] / sample_rate**2
         room = given[4] * sample_rate
+        led = acceleration is not None and integral is not None and self.impingement == "clamp"
+        share = 0.99 * np.minimum(
+            np.minimum(np.cbrt(change / (4 * room)), np.sqrt(most / (2 * room))), 1
+        )
+        if led:
+            most = np.minimum(most, change / (2 * share))
         out = np.empty(np.broadcast_shapes(input.shape, *(limit.shape for limit in given)))
         y = np.full(out.shape[:2], self.start)
         v, last, total = np.zeros_like(y), np.zeros_like(y), np.zeros_like(y)
@@ -263,8 +284,14 @@ class Integrator(NodeType):
             last = x
             a = change[..., t]
             wanted = mean / sample_rate
-            most_out = reference_step(room[..., t] - total, most[..., t])
-            least_out = reference_step(-room[..., t] - total, most[..., t])
+            if led:
+                r = share[..., t]
+                z = y + r * (total - y)
+                least_out = reference_step(-r * room[..., t] - z, a / 2) + (1 - r) * y
+                most_out = reference_step(r * room[..., t] - z, a / 2) + (1 - r) * y
+            else:
+                most_out = reference_step(room[..., t] - total, most[..., t])
+                least_out = reference_step(-room[..., t] - total, most[..., t])
             wanted = np.clip(wanted, least_out - y, most_out - y)
             down = reference_step(given[2][..., t] - y, a)
             up = reference_step(given[3][..., t] - y, a)
@@ -285,6 +312,7 @@ class Integrator(NodeType):
         yield cls("forward", high=0.1)
         yield cls("backward", slew=4000.0, low=-0.5, integral=1e-4)
         yield cls("trapezoid", "clamp", 0.05, integral=5e-5)
+        yield cls("backward", slew=4000.0, acceleration=2e7, integral=1e-4)
         yield cls("trapezoid", "none", slew=10.0, acceleration=1e5, low=-0.1, high=0.1)
 
     @classmethod
