@@ -1,7 +1,8 @@
 """What heat costs: W1 and W2 under both engines, without it, as it is by default, and measured in full.
 
 ``python -m benchmarks.heat`` prints nanoseconds of processor time per voice-frame or signal-frame, the least
-tenth of many runs of one second of signal, interleaved.
+tenth of many runs of one second of signal, interleaved; last, those of a backward pass under a schedule, of
+the outputs, and of the outputs and all heat.
 """
 
 from __future__ import annotations
@@ -36,6 +37,33 @@ def spent(program: Any, inputs: dict[str, Any]) -> int:
     return time.thread_time_ns() - before
 
 
+def spent_back(program: Any, inputs: dict[str, Any], record: Any) -> int:
+    """The same of a backward pass."""
+    program.reset()
+    result = program.run(inputs, record=record)
+    outputs = {name: np.ones_like(array) for name, array in result.items()}
+    heat = None
+    if record == "heat":
+        heat = {name: np.ones_like(array) for name, array in result.heat.items()}
+    before = time.thread_time_ns()
+    program.backward(outputs, heat=heat)
+    return time.thread_time_ns() - before
+
+
+def back(amp: Any) -> None:
+    """Print the rows of the backward pass."""
+    print(f"\n{'':8} {'outputs':>8} {'and heat':>8}")
+    for name, graph, inlet, signal, items in cases():
+        program = amp.compile(graph, amp.plan(graph, block=graphs.BLOCK))
+        times: dict[Any, list[int]] = {True: [], "heat": []}
+        until = time.perf_counter() + SECONDS
+        while time.perf_counter() < until:
+            for record, some in times.items():
+                some.append(spent_back(program, {inlet: signal}, record))
+        plain, warm = (float(np.quantile(some, 0.1)) / items for some in times.values())
+        print(f"{name:8} {plain:8.3f} {warm:8.3f} {warm / plain:7.2f}", flush=True)
+
+
 def main() -> None:
     amp, _ = graphs.load()
     default = amp.pipeline.HEAT
@@ -56,6 +84,7 @@ def main() -> None:
                 f"{every_one:8.3f} {every_one / off - 1:+7.1%}",
                 flush=True,
             )
+    back(amp)
 
 
 if __name__ == "__main__":
