@@ -10,7 +10,7 @@ from bits import assert_same_bits
 
 import amp
 from amp import losses, nodes
-from amp.errors import BadInput, BadValue
+from amp.errors import BadInput, BadValue, NotDifferentiable
 from amp.testing import check_grads
 
 if TYPE_CHECKING:
@@ -207,6 +207,17 @@ def test_a_node_learns_to_stay_cool() -> None:
         program.set("gain", program.params["gain"] - 0.02 * gradients.params["gain"])
     assert value < 1e-12
     assert program.params["gain"] == pytest.approx(1.0, abs=1e-6)  # 1 s of 1 W
+
+
+def test_a_stream_of_uneven_rate_is_refused_though_nobody_hears_it() -> None:
+    g = amp.Graph(sample_rate=RATE)
+    dealt = g.add(nodes.Distributor(), g.input("x"), name="dealt")
+    g.add(nodes.Gain(), dealt[0], gain=2.0)
+    g.output("out", 0.5 * g.input("y"))
+    program, x = amp.compile(g), np.ones((1, 1, 8))
+    program.run({"x": x, "y": x}, record=True)
+    with pytest.raises(NotDifferentiable, match="node 'dealt'"):
+        program.run({"x": x, "y": x}, record="heat")
 
 
 def test_refusals() -> None:
