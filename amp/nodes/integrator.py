@@ -51,8 +51,9 @@ class Integrator(NodeType):
         v <- u held in [-w'(r Q + z) - r y, w'(r Q - z) - r y] first of all, w' the w of a / 2
         V <- min(V, a / (2 r));   r = 0.99 min(1, cbrt(a / (4 Q)), sqrt(V / (2 Q)))
 
-    so what is left of the integral is divided by e in 1 / r frames at last (`_led`). At every frame, to within ``2^-47 (1 + |y| + |v|)`` for rounding, the range to the bit, and the
-    integral to within 2^-47 of itself::
+    so what is left of the integral is at last divided by e in 1 / r frames (see `_led`). At every frame, to
+    within ``2^-47 (1 + |y| + |v|)`` for rounding, the range to the bit, and the integral to within 2^-47 of
+    itself::
 
         |y[n] - 2 y[n-1] + y[n-2]| sample_rate^2 <= acceleration
         |y[n] - y[n-1]| sample_rate <= slew
