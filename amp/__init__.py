@@ -9,6 +9,7 @@ from amp.graph import Graph, Stream, edge
 from amp.oversampling import oversample
 from amp.pipeline import compile
 from amp.schedule import IPLS, Cohort, Loop, Stage, plan
+from amp.spectra import pairs, parts
 from amp.thermal import AMBIENT, Thermal
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "nodes",
     "observe",
     "oversample",
+    "pairs",
+    "parts",
     "plan",
     "plot",
     "testing",

@@ -347,7 +347,7 @@ class NodeType:
             value = values.get(name, default)
             if value is inspect.Parameter.empty:
                 raise BadNode(f"{kind.__name__} needs the attribute {name!r}")
-            value = _attribute(kind, name, value)
+            value = _attribute(kind, name, self.meant(name, value))
             fields[name] = value
         self.check()
         fields["key"] = (
@@ -375,6 +375,11 @@ class NodeType:
         words = [f"{n}={getattr(self, n)!r}" for n in type(self).attrs]
         words += [f"{n}={v!r}" for n, v in self.given.items()]
         return f"{type(self).__name__}({', '.join(words)})"
+
+    def meant(self, name: str, value: Any) -> Any:
+        """What ``value`` stands for as attribute ``name``, such as an array's name for the array; the
+        attributes before it are set, and none is checked."""
+        return value
 
     def check(self) -> None:
         """Raise `amp.errors.BadNode` if an attribute is outside its range."""
