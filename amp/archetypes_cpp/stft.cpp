@@ -16,7 +16,7 @@ struct Piece {
         hop(sizes[1]),
         length(sizes[2]),
         channels(sizes[3]),
-        bands(size / 2 + 1),
+        bands(sizes[4]),
         kept(length - hop),
         transform(fft::real(size)) {}
 

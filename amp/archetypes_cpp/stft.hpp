@@ -1,6 +1,7 @@
 // Short-time Fourier transform and its inverse; see archetype.hpp for the calls.
 //
-// sizes: size of the transform, hop, length of the window (hop <= length <= size), channels
+// sizes: size of the transform, hop, length of the window (hop <= length <= size), channels, and
+// bands, size / 2 + 1
 // params: the window. Spectra are packed as spectra.hpp says. Firing f of a channel:
 //   stft    X[k] = sum_n w[n] x[hop (f + 1) - length + n] exp(-2 pi i n k / size)
 //   istft   y[hop f + j] = sum_m g[j + m hop] v_(f-m)[j + m hop],  v the inverse transform of X,

@@ -79,7 +79,7 @@ class STFT(NodeType):
         return 2 * self.bands * widths["input"]
 
     def sizes(self, widths: dict[str, int]) -> tuple[int, ...]:
-        return self.size, self.hop, array_of(self.window).size, widths["input"]
+        return self.size, self.hop, array_of(self.window).size, widths["input"], self.bands
 
     def reference(
         self, sample_rate: float, frames: int, *, input: NDArray[np.float64]
