@@ -32,6 +32,13 @@ def channels_of(node: Any, inlet: Inlet) -> int:
             return int(node.size)
         case "Rearrange":
             return 1 + int(max(node.order))
+        case "ISTFT" | "FFTDivision":
+            return int(2 * node.bands)
+        case "SpectralMap":
+            return int(node.bands)
+        case "SpectralGain":
+            channels, bands, _ = node.layout
+            return int(2 * channels * bands)
     return inlet.channels or 1
 
 

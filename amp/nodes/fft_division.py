@@ -112,8 +112,8 @@ class FFTDivision(NodeType):
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:
-        yield cls(4, regularisation=0.125)
-        yield cls(5, 1, 2, regularisation=0.5, phase=0.3)
+        yield cls(4, regularisation=0.2)
+        yield cls(5, 1, 2, regularisation=0.4, phase=0.3)
 
     @classmethod
     def refuses(cls) -> Iterator[tuple[dict[str, Any], str]]:

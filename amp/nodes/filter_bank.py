@@ -39,12 +39,13 @@ class FilterBank(NodeType):
     ``gammatone``: one band at each frequency f, ``t^3 exp(-2 pi 1.019 ERB t) cos(2 pi f t)``, as four
     sections in series with gain 1 at f; ``ERB = 24.7 + f / 9.26449`` [Hz].
 
-    ``constant_q``: one resonance at each frequency, ``H(s) = (s / q) / (s^2 + s / q + 1)``.
+    ``constant_q``: one resonance at each frequency f, with gain 1 there and half the power at the ends of
+    a band of f / q, ``H(s) = (s / q) / (s^2 + s / q + 1)``.
 
-    Analogue prototypes become digital by the bilinear transform with the frequency kept, gammatones by
-    their sampled impulse response.
+    Prototypes in s become digital by the bilinear transform, with crossovers and bandwidths where they
+    were; gammatones are Slaney's.
 
-    Source: S. Linkwitz, "Active crossover networks for noncoincident drivers", JAES 24(1), 1976;
+    Source: S. J. Orfanidis, "Introduction to Signal Processing", 1996, section 11.3; S. Linkwitz, "Active crossover networks for noncoincident drivers", JAES 24(1), 1976;
     M. Slaney, "An efficient implementation of the Patterson-Holdsworth auditory filter bank", Apple
     Technical Report 35, 1993.
 
@@ -61,7 +62,7 @@ class FilterBank(NodeType):
     slope
         Order of a crossover: 4 (24 dB an octave) or 8.
     q
-        Centre frequency over bandwidth of ``constant_q``.
+        Centre frequency over bandwidth of ``constant_q``, above 0.5.
 
     Examples
     --------
@@ -75,9 +76,9 @@ class FilterBank(NodeType):
     kind: str
     frequencies: ArrayLike | Param
     slope: int = 4
-    q: float | Param = 8.0
+    q: float = 8.0
     inlets = (Inlet("input"),)
-    params = ("frequencies", "q")
+    params = ("frequencies",)
 
     def check(self) -> None:
         self.one_of("kind", KINDS)
@@ -90,8 +91,8 @@ class FilterBank(NodeType):
             )
         if self.kind == "crossover" and not (np.diff(points) > 0).all():
             raise BadNode("FilterBank.frequencies of crossovers rise", got=repr(points))
-        if array_of(self.q).ndim or not array_of(self.q) > 0:
-            raise BadNode("FilterBank.q is one number above 0", got=repr(self.q))
+        if not (isinstance(self.q, int | float) and 0.5 < self.q < math.inf):
+            raise BadNode("FilterBank.q is a number above 0.5", got=repr(self.q))
 
     @property
     def bands(self) -> int:
@@ -125,7 +126,7 @@ class FilterBank(NodeType):
             centre = b.select(b.lt(band, float(number)), centre, point)
         if self.kind == "gammatone":
             return _gammatone(b, x, centre)
-        return _resonance(b, x, centre, b.param("q"))
+        return _resonance(b, x, centre, float(self.q))
 
     def _split(self, b: Trace, x: Value, band: Value, points: list[Value]) -> Value:
         for number, point in enumerate(points):
@@ -153,7 +154,7 @@ class FilterBank(NodeType):
             elif self.kind == "gammatone":
                 y = signal.lfilter(*signal.gammatone(points[k], "iir", fs=sample_rate), y)
             else:
-                peak = signal.iirpeak(points[k], array_of(self.q), fs=sample_rate)
+                peak = signal.iirpeak(points[k], self.q, fs=sample_rate)
                 y = signal.lfilter(*peak, y)
             out[:, c] = y
         return out
@@ -162,7 +163,7 @@ class FilterBank(NodeType):
     def samples(cls) -> Iterator[NodeType]:
         yield cls("crossover", [700.0, 4000.0])
         yield cls("crossover", [2500.0], 8)
-        yield cls("gammatone", [1500.0, 6000.0])
+        yield cls("gammatone", [6000.0, 12000.0])
         yield cls("constant_q", [3000.0, 9000.0], q=2.0)
 
     @classmethod
@@ -172,7 +173,7 @@ class FilterBank(NodeType):
         yield {"kind": "crossover", "frequencies": [200.0, 100.0]}, "of crossovers rise"
         yield {"kind": "gammatone", "frequencies": [0.0]}, "FilterBank.frequencies has shape"
         yield {"kind": "crossover", "frequencies": [1e3], "slope": 3}, "FilterBank.slope is one of 4"
-        yield {"kind": "constant_q", "frequencies": [1e3], "q": 0.0}, "FilterBank.q is one number"
+        yield {"kind": "constant_q", "frequencies": [1e3], "q": 0.0}, "FilterBank.q is a number above 0.5"
 
 
 def _dampings(order: int) -> list[float]:
@@ -207,11 +208,11 @@ def _crossed(
     return _section(b, name, x, numerator, a1, a2)
 
 
-def _resonance(b: Trace, x: Value, centre: Value, q: Value) -> Value:
-    t = b.tan(centre * (math.pi / b.sample_rate))
-    a0 = 1.0 + t * (t + 1.0 / q)
-    gain = t / (q * a0)
-    a1, a2 = 2.0 * (t * t - 1.0) / a0, (1.0 + t * (t - 1.0 / q)) / a0
+def _resonance(b: Trace, x: Value, centre: Value, q: float) -> Value:
+    per = 2 * math.pi / b.sample_rate
+    t = b.tan(centre * (per / (2 * q)))
+    gain = t / (1.0 + t)
+    a1, a2 = -2.0 * b.cos(centre * per) / (1.0 + t), (1.0 - t) / (1.0 + t)
     return _section(b, "0", x, [gain, b.const(0.0), -gain], a1, a2)
 
 

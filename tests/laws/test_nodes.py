@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +186,7 @@ def test_unknown_and_surplus_arguments_are_refused(kind: type[NodeType]) -> None
 @pytest.mark.parametrize("name", [name for name in SAMPLES if named(name) in WRITTEN])
 def test_repr_says_how_to_make_it_again(name: str) -> None:
     node = SAMPLES[name]
-    space = {**nodes.NODE_TYPES, "array": np.array, "nan": np.nan}
+    space = {**vars(sys.modules[type(node).__module__]), "array": np.array, "nan": np.nan}
     again = eval(repr(node), space)
     assert again.key == node.key
     assert repr(again) == repr(node)
