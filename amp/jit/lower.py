@@ -151,7 +151,7 @@ class _Lowering:
     def _make_rings(self) -> None:
         """A ring for each outlet that someone reads from memory, large enough for its readers."""
         initial: dict[tuple[int, int], list[NDArray[np.float64]]] = defaultdict(list)
-        apart = self._read_apart()
+        apart = self._read_apart() | self._block_ends()
         for (number, outlet, class_), frames in self._needs(initial).items():
             group = self.clustering.groups[number]
             lanes = (1 if group.collapsed else group.slots) * self.batch * group.parts
@@ -181,6 +181,23 @@ class _Lowering:
                 elif not group.wide and (read.tokens != read.tokens[0]).any():
                     apart |= outlets
         return apart - own
+
+    def _block_ends(self) -> set[tuple[int, int]]:
+        """Outlets that a call of blocks writes, or that nothing else reads: it works in their rings if the
+        frames of a lane lie side by side."""
+        found: set[tuple[int, int]] = set()
+        others: set[tuple[int, int]] = set()
+        for group in self.clustering.groups:
+            if group.archetype:
+                found |= {(group.number, o) for o in range(len(type(group.first.type).outlets))}
+            for read in group.reads:
+                numbers = self.clustering.group_of[read.source].tolist()
+                outlets = set(zip(numbers, read.outlet.tolist(), strict=True))
+                if group.archetype:
+                    found |= outlets
+                else:
+                    others |= outlets
+        return {end for end in found if end not in others or self.clustering.groups[end[0]].archetype}
 
     def _needs(
         self, initial: dict[tuple[int, int], list[NDArray[np.float64]]]
