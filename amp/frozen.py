@@ -235,11 +235,10 @@ class Frozen:
 
     def _again(self, node: Node) -> list[int]:
         """How many tokens ``node`` reaches back for on each of its edges."""
-        furthest = [0] * (len(node.edges) + len(node.controls))
+        furthest = np.zeros(len(node.edges) + len(node.controls), np.int64)
         for take in self.takes(node):
-            for number, back in zip(take.edge, take.back, strict=True):
-                furthest[number] = max(furthest[number], back + 1)
-        return furthest
+            np.maximum.at(furthest, np.array(take.edge), np.array(take.back) + 1)
+        return [*furthest.tolist()]
 
     @functools.cached_property
     def multirate(self) -> bool:

@@ -334,13 +334,17 @@ class Graph:
         if len(counts) != 1 or counts.pop() % kind.spread:
             raise BadNode("every take of a node has as many entries, and has some", got=repr(takes))
         for take in takes:
-            for number, channel, back in zip(take.edge, take.channel, take.back, strict=True):
-                if not (0 <= number < len(edges) and -1 <= channel < widths[number] and back >= 0):
-                    raise PortMismatch(
-                        f"{type(kind).__name__} takes channels that there are",
-                        expected=f"0 to {widths[number] - 1}" if number < len(edges) else "",
-                        got=f"channel {channel} of edge {number}, {back} back",
-                    )
+            number, channel, back = (np.array(c) for c in (take.edge, take.channel, take.back))
+            known = (number >= 0) & (number < len(edges))
+            width = np.array(widths)[np.where(known, number, 0)]
+            good = known & (channel >= -1) & (channel < width) & (back >= 0)
+            if not good.all():
+                at = int(np.argmin(good))
+                raise PortMismatch(
+                    f"{type(kind).__name__} takes channels that there are",
+                    expected=f"0 to {width[at] - 1}" if number[at] < len(edges) else "",
+                    got=f"channel {channel[at]} of edge {number[at]}, {back[at]} back",
+                )
             if take.batch and (
                 len(take.batch) != self.batch or not all(0 <= n < self.batch for n in take.batch)
             ):

@@ -317,7 +317,7 @@ class _Lowering:
         sources: list[tuple[str, int, int]] = []
         for take in group.takes:
             # edges that are taken from at different numbers are ports of their own
-            alike = {number: group.reads[number].moves for number in take.edge}
+            alike = {number: group.reads[number].moves for number in dict.fromkeys(take.edge)}
             sources.append(("port", len(ins), len({*alike.values()}) - 1))
             for moves in dict.fromkeys(alike.values()):
                 edges = [number for number, other in alike.items() if other == moves]

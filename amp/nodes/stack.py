@@ -35,13 +35,10 @@ class Stack(NodeType):
             raise PortMismatch(
                 "Stack takes streams of one number of channels, or 1", got=str(widths)
             )
-        at = [
-            (edge, channel if width > 1 else 0)
-            for channel in range(max(widths))
-            for edge, width in enumerate(widths)
-        ]
-        edges, channels = zip(*at, strict=True)
-        return [Take(edges, channels)]
+        count = max(widths)
+        channel = np.arange(count)[:, None] * (np.array(widths) > 1)
+        edges = tuple(range(len(widths))) * count
+        return [Take(edges, tuple(channel.ravel().tolist()))]
 
     def forward(self, b: Trace, x: Value) -> Value:
         return x
