@@ -21,6 +21,7 @@ from benchmarks.workloads import (
     w1_voices,
     w2_cascade,
     w3_delay_network,
+    w4_spectrum,
     w5_size,
     w6_gradient,
 )
@@ -34,6 +35,7 @@ WORKLOADS: dict[str, Callable[[Options, Say], list[Row]]] = {
     "W1": w1_voices.run,
     "W2": w2_cascade.run,
     "W3": w3_delay_network.run,
+    "W4": w4_spectrum.run,
     "W5": w5_size.run,
     "W6": w6_gradient.run,
     "backward": backward.run,
@@ -64,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--voices", type=_numbers, default=default.voices, help="W1's voice counts")
     made.add_argument("--batches", type=_numbers, default=default.batches, help="W2's batches")
     made.add_argument("--sizes", type=_numbers, default=default.sizes, help="W5's node counts")
-    made.add_argument("--seconds", type=float, default=default.seconds, help="signal of W1 and W2")
+    made.add_argument("--seconds", type=float, default=default.seconds, help="signal of W1, W2 and W4")
     made.add_argument("--repeat", type=int, default=default.repeat, help="interleaved rounds")
     made.add_argument("--timeout", type=float, default=default.timeout, help="bound per process")
     made.add_argument("--peer-timeout", type=float, default=default.peer_timeout)

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks import delay_network as network
 from benchmarks import gradient
+from benchmarks import spectrum as spectra
 from benchmarks.harness import Array, Candidate, NotInstalledError, Pieces, Player
 from benchmarks.rows import BASELINE
 from benchmarks.voices import SAMPLE_RATE, Voices
@@ -142,6 +143,16 @@ def gains_beside(count: int) -> Any:
     return graph
 
 
+def spectrum() -> Any:
+    """W4: input `x`, output `out`."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=spectra.SAMPLE_RATE, batch=spectra.BATCH)
+    bands = graph.add(nodes.STFT(spectra.SIZE, spectra.HOP), graph.input("x"))
+    bands = graph.add(nodes.SpectralGain(spectra.GAINS), bands)
+    graph.output("out", graph.add(nodes.ISTFT(spectra.SIZE, spectra.HOP), bands))
+    return graph
+
+
 def compile_ipls(graph: Any, block: int = BLOCK) -> Any:
     """The graph under amp's own schedule. Heat is off, since no peer has it: `benchmarks.heat` shows what
     it costs."""
@@ -178,17 +189,17 @@ def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) ->
     return play
 
 
-def candidates(graph: Callable[[], Any], name: str) -> list[Candidate]:
+def candidates(graph: Callable[[], Any], name: str, block: int = BLOCK) -> list[Candidate]:
     """The IPLS, the yardstick of every workload, and the KPN."""
 
     def ipls(pieces: Pieces) -> Player:
-        return player_of(compile_ipls(graph()), name, pieces)
+        return player_of(compile_ipls(graph(), block), name, pieces)
 
     def kpn(pieces: Pieces) -> Player:
         return player_of(compile_kpn(graph()), name, pieces)
 
     return [
-        Candidate(BASELINE, BASELINE, ipls, note=f"block {BLOCK}, graph building included"),
+        Candidate(BASELINE, BASELINE, ipls, note=f"block {block}, graph building included"),
         Candidate("amp KPN", "amp KPN", kpn, note="graph building included"),
     ]
 

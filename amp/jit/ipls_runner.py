@@ -119,7 +119,12 @@ class IplsRunner:
         self._what = rows.ctypes.data, len(rows), block, clock.ctypes.data
 
     def run(self, frames: int) -> None:
-        """See `amp.instance.Runner`; every ring is as large as it ever has to be."""
+        """See `amp.instance.Runner`; every ring is as large as it ever has to be. Iterations begin at whole
+        multiples of the block again, where no ring ends in the middle of one."""
+        late = -int(self._bound.clock[0]) % self.block
+        if 0 < late < frames:
+            self._run(*self._what, late)
+            frames -= late
         self._run(*self._what, frames)
 
     def target(self) -> dict[str, int]:
