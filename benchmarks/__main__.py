@@ -66,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--voices", type=_numbers, default=default.voices, help="W1's voice counts")
     made.add_argument("--batches", type=_numbers, default=default.batches, help="W2's batches")
     made.add_argument("--sizes", type=_numbers, default=default.sizes, help="W5's node counts")
-    made.add_argument("--seconds", type=float, default=default.seconds, help="signal of W1, W2 and W4")
+    made.add_argument(
+        "--seconds", type=float, default=default.seconds, help="signal of W1, W2 and W4"
+    )
     made.add_argument("--repeat", type=int, default=default.repeat, help="interleaved rounds")
     made.add_argument("--timeout", type=float, default=default.timeout, help="bound per process")
     made.add_argument("--peer-timeout", type=float, default=default.peer_timeout)

@@ -197,7 +197,9 @@ class _Lowering:
                     found |= outlets
                 else:
                     others |= outlets
-        return {end for end in found if end not in others or self.clustering.groups[end[0]].archetype}
+        return {
+            end for end in found if end not in others or self.clustering.groups[end[0]].archetype
+        }
 
     def _needs(
         self, initial: dict[tuple[int, int], list[NDArray[np.float64]]]

@@ -40,9 +40,7 @@ def named_window(kind: type[NodeType], value: Any, size: int) -> Any:
     place = np.arange(size) / size
     if value == "sine":
         return np.sin(np.pi * (place + 0.5 / size))
-    return sum(
-        (-1) ** m * a * np.cos(2 * np.pi * m * place) for m, a in enumerate(COSINES[value])
-    )
+    return sum((-1) ** m * a * np.cos(2 * np.pi * m * place) for m, a in enumerate(COSINES[value]))
 
 
 def array_of(value: Any) -> NDArray[np.float64]:

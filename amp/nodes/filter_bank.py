@@ -172,8 +172,14 @@ class FilterBank(NodeType):
         yield {"kind": "crossover", "frequencies": 100.0}, "FilterBank.frequencies has shape"
         yield {"kind": "crossover", "frequencies": [200.0, 100.0]}, "of crossovers rise"
         yield {"kind": "gammatone", "frequencies": [0.0]}, "FilterBank.frequencies has shape"
-        yield {"kind": "crossover", "frequencies": [1e3], "slope": 3}, "FilterBank.slope is one of 4"
-        yield {"kind": "constant_q", "frequencies": [1e3], "q": 0.0}, "FilterBank.q is a number above 0.5"
+        yield (
+            {"kind": "crossover", "frequencies": [1e3], "slope": 3},
+            "FilterBank.slope is one of 4",
+        )
+        yield (
+            {"kind": "constant_q", "frequencies": [1e3], "q": 0.0},
+            "FilterBank.q is a number above 0.5",
+        )
 
 
 def _dampings(order: int) -> list[float]:

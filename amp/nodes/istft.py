@@ -98,7 +98,13 @@ class ISTFT(NodeType):
         return spectra("ISTFT", widths["input"], self.bands)
 
     def sizes(self, widths: dict[str, int]) -> tuple[int, ...]:
-        return self.size, self.hop, array_of(self.window).size, self.out_channels(widths), self.bands
+        return (
+            self.size,
+            self.hop,
+            array_of(self.window).size,
+            self.out_channels(widths),
+            self.bands,
+        )
 
     def reference(
         self, sample_rate: float, frames: int, *, input: NDArray[np.float64]

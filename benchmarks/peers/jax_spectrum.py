@@ -25,9 +25,7 @@ def candidates() -> list[Candidate]:
         def step(x: Any, sums: Any) -> tuple[Any, Any]:
             parts = x.reshape(BATCH, -1, HOP)
             count = parts.shape[1] - SIZE // HOP + 1
-            windows = jnp.concatenate(
-                [parts[:, m : m + count] for m in range(SIZE // HOP)], axis=2
-            )
+            windows = jnp.concatenate([parts[:, m : m + count] for m in range(SIZE // HOP)], axis=2)
             v = jnp.fft.irfft(jnp.fft.rfft(windows * WINDOW) * GAINS, SIZE) * DUAL
             v = v.reshape(BATCH, count, -1, HOP)
             after = SIZE // HOP - 1

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def stream(
-    pieces: Pieces, work: Callable[[Array, Array], tuple[Array, Array]]
-) -> Iterator[Array]:
+def stream(pieces: Pieces, work: Callable[[Array, Array], tuple[Array, Array]]) -> Iterator[Array]:
     """The output of each piece, through ``work``: from samples, the last KEPT before them included, and
     unfinished sums to as many finished samples and the sums that are left."""
     taken, sums = np.zeros((BATCH, KEPT)), np.zeros((BATCH, KEPT))
