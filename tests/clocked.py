@@ -34,7 +34,7 @@ def channels_of(node: Any, inlet: Inlet) -> int:
             return 1 + int(max(node.order))
         case "ISTFT" | "FFTDivision":
             return int(2 * node.bands)
-        case "SpectralMap":
+        case "SpectralMap" | "FilterBank":
             return int(node.bands)
         case "SpectralGain":
             channels, bands, _ = node.layout
