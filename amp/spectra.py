@@ -9,7 +9,7 @@ from amp.errors import PortMismatch
 from amp.stream import edge
 
 if TYPE_CHECKING:
-    from amp.stream import Stream, Tapped
+    from amp.stream import Operand, Stream, Tapped
 
 
 def parts(spectrum: Stream) -> tuple[Tapped, Tapped]:
@@ -40,7 +40,7 @@ def parts(spectrum: Stream) -> tuple[Tapped, Tapped]:
     return edge(spectrum, channels=even), edge(spectrum, channels=odd)
 
 
-def pairs(re: Stream, im: Stream) -> Stream:
+def pairs(re: Operand, im: Operand) -> Stream:
     """Spectra of their real and imaginary parts, as a `nodes.ISTFT` takes them: opposite of `parts`.
 
     Examples

@@ -6,9 +6,12 @@ that lie over a sample: the least-squares inverse. A stream comes out 2047 sampl
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from benchmarks.harness import Array
+if TYPE_CHECKING:
+    from benchmarks.harness import Array
 
 SAMPLE_RATE = 48_000
 BATCH = 8

@@ -86,10 +86,6 @@ def trace_kernel(
     power_at: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
     for number, part in parts.items():
         group = part.group
-        if group.archetype:
-            return _block_code(b, number, part, ins, every)
-        if group.prebuilt:
-            return _router_code(number, part, ins, every)
         streams = [
             [results[which][outlet]]
             if kind == "value"
@@ -98,6 +94,8 @@ def trace_kernel(
             else _tokens_in(b, which, len(ins[which].ring), ins[which].rate)
             for kind, which, outlet in part.sources
         ]
+        if group.prebuilt:
+            return _router_code(number, part, ins, every)
         if isinstance(b, Guarded):
             for read in part.sums:
                 streams[read] = [b.guard_sum(number, read, group.first.type, streams[read][0])]

@@ -248,8 +248,7 @@ def _crossover(
     """SciPy's word for one crossover: low-pass where ``side`` is 0, high-pass above, allpass below."""
     from scipy import signal
 
-    low = signal.butter(slope // 2, frequency, "low", output="ba", fs=rate)
-    if side < 0:
-        return signal.lfilter(low[1][::-1], low[1], x)
-    b, a = low if side == 0 else signal.butter(slope // 2, frequency, "high", fs=rate)
-    return signal.lfilter(b, a, signal.lfilter(b, a, x))
+    b, a = signal.butter(slope // 2, frequency, "high" if side > 0 else "low", fs=rate)
+    y: NDArray[np.float64]
+    y = signal.lfilter(a[::-1], a, x) if side < 0 else signal.lfilter(b, a, signal.lfilter(b, a, x))
+    return y

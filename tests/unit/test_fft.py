@@ -7,6 +7,7 @@ import re as regular
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -70,7 +71,7 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> list[Transform]:
     return builds
 
 
-def relative(got: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> float:
+def relative(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
