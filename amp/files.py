@@ -62,7 +62,7 @@ MAX_TRACED = 4096
 """Most numbers of one node's own params that are looked at one by one."""
 
 NO_CODE = (
-    "a file holds no code, and a native node is a function of one process",
+    "a file holds no code, and such a node is a function of one process",
     "make the graph in Python, or write the node as a class with a forward",
 )
 """What is said of a node that a file cannot have, and what to do."""
@@ -222,7 +222,9 @@ def graph_to_json(graph: Graph) -> str:
 
 
 def _node_file(node: Node, nodes: list[Node]) -> NodeFile:
-    if node.type.archetype == NATIVE:
+    if node.type.archetype == NATIVE or any(
+        callable(getattr(node.type, n)) for n in node.type.attrs
+    ):
         raise BadFile(NO_CODE[0], got=repr(node.type), where=str(node), fix=NO_CODE[1])
     if _find_type(node.kind) is not type(node.type):
         raise BadFile(
@@ -668,8 +670,12 @@ def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
         return 0
     data = [getattr(kind, name) for name in type(kind).params]
     numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
-    if not kind.has_forward():  # an archetype, which keeps a few times what its sizes say
-        return numbers + 4 * sum(kind.sizes(_widths(node, nodes)))
+    if (
+        not kind.has_forward()
+    ):  # an archetype, which keeps a few times what its sizes say, not by channel
+        widths = _widths(node, nodes)
+        few = min(node.channels, *widths.values())
+        return -(-(2 * numbers + 8 * few * sum(kind.sizes(widths))) // node.channels)
     if numbers > MAX_TRACED:
         return numbers
     trace = Trace(sample_rate)

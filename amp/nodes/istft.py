@@ -120,7 +120,7 @@ class ISTFT(NodeType):
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:
-        yield cls(8, 4)
+        yield cls(4, 2)
         yield cls(9, 3, np.array([0.5, 1.0, -0.75, 0.25, 0.125]))
 
     @classmethod

@@ -22,6 +22,7 @@ SAMPLES = [
     for name, kind in NODE_TYPES.items()
     for i, sample in enumerate(kind.samples())
     if kind.archetype != NATIVE  # which is code
+    and not isinstance(sample, nodes.SpectralMap)
 ]
 
 
