@@ -24,7 +24,22 @@
 namespace amp::fft {
 
 using Index = std::int64_t;
+#ifdef __AVX__
 typedef double Quad __attribute__((vector_size(32)));
+AMP_INLINE Quad all(double x) { return Quad{x, x, x, x}; }
+#else
+// Four numbers in two registers, said here because GCC would go through memory.
+typedef double Two __attribute__((vector_size(16)));
+struct Quad {
+  Two a, b;
+};
+AMP_INLINE Quad all(double x) { return {Two{x, x}, Two{x, x}}; }
+AMP_INLINE Quad operator+(const Quad& x, const Quad& y) { return {x.a + y.a, x.b + y.b}; }
+AMP_INLINE Quad operator-(const Quad& x, const Quad& y) { return {x.a - y.a, x.b - y.b}; }
+AMP_INLINE Quad operator*(const Quad& x, const Quad& y) { return {x.a * y.a, x.b * y.b}; }
+AMP_INLINE Quad operator-(const Quad& x) { return {-x.a, -x.b}; }
+AMP_INLINE Quad& operator+=(Quad& x, const Quad& y) { return x = x + y; }
+#endif
 
 template <class V>
 AMP_INLINE V load(const double* at) {
@@ -38,15 +53,25 @@ AMP_INLINE void store(double* at, const V& value) {
   std::memcpy(at, &value, sizeof value);
 }
 
-// load(at) from one number for all lanes.
+// One number in all lanes.
 template <class V>
 AMP_INLINE V splat(double value) {
   if constexpr (sizeof(V) == sizeof(double))
     return value;
   else
-    return V{value, value, value, value};
+    return all(value);
 }
 
+// Every other number of two rows, and back; rows to columns; last to first.
+#ifdef __AVX__
+AMP_INLINE void part(const Quad& x, const Quad& y, Quad& even, Quad& odd) {
+  even = __builtin_shufflevector(x, y, 0, 2, 4, 6);
+  odd = __builtin_shufflevector(x, y, 1, 3, 5, 7);
+}
+AMP_INLINE void join(const Quad& even, const Quad& odd, Quad& x, Quad& y) {
+  x = __builtin_shufflevector(even, odd, 0, 4, 1, 5);
+  y = __builtin_shufflevector(even, odd, 2, 6, 3, 7);
+}
 AMP_INLINE void transpose(Quad* row) {
   const Quad a = __builtin_shufflevector(row[0], row[1], 0, 4, 2, 6);
   const Quad b = __builtin_shufflevector(row[0], row[1], 1, 5, 3, 7);
@@ -57,8 +82,29 @@ AMP_INLINE void transpose(Quad* row) {
   row[2] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
   row[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
-
 AMP_INLINE void reverse(Quad& v) { v = __builtin_shufflevector(v, v, 3, 2, 1, 0); }
+#else
+AMP_INLINE Two low(const Two& x, const Two& y) { return __builtin_shufflevector(x, y, 0, 2); }
+AMP_INLINE Two high(const Two& x, const Two& y) { return __builtin_shufflevector(x, y, 1, 3); }
+AMP_INLINE void part(const Quad& x, const Quad& y, Quad& even, Quad& odd) {
+  even = {low(x.a, x.b), low(y.a, y.b)};
+  odd = {high(x.a, x.b), high(y.a, y.b)};
+}
+AMP_INLINE void join(const Quad& even, const Quad& odd, Quad& x, Quad& y) {
+  x = {low(even.a, odd.a), high(even.a, odd.a)};
+  y = {low(even.b, odd.b), high(even.b, odd.b)};
+}
+AMP_INLINE void transpose(Quad* row) {
+  const Quad r[] = {row[0], row[1], row[2], row[3]};
+  row[0] = {low(r[0].a, r[1].a), low(r[2].a, r[3].a)};
+  row[1] = {high(r[0].a, r[1].a), high(r[2].a, r[3].a)};
+  row[2] = {low(r[0].b, r[1].b), low(r[2].b, r[3].b)};
+  row[3] = {high(r[0].b, r[1].b), high(r[2].b, r[3].b)};
+}
+AMP_INLINE void reverse(Quad& v) {
+  v = {__builtin_shufflevector(v.b, v.b, 1, 0), __builtin_shufflevector(v.a, v.a, 1, 0)};
+}
+#endif
 AMP_INLINE void reverse(double&) {}
 
 // Where a pass reads or writes point j: two arrays, ...
@@ -86,9 +132,7 @@ struct Pairs {
       r = x[2 * j];
       i = x[2 * j + 1];
     } else {
-      const V a = load<V>(x + 2 * j), b = load<V>(x + 2 * j + 4);
-      r = __builtin_shufflevector(a, b, 0, 2, 4, 6);
-      i = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+      part(load<V>(x + 2 * j), load<V>(x + 2 * j + 4), r, i);
     }
   }
 };
@@ -102,8 +146,10 @@ struct SwappedPairs {
       x[2 * j] = i;
       x[2 * j + 1] = r;
     } else {
-      store(x + 2 * j, __builtin_shufflevector(i, r, 0, 4, 1, 5));
-      store(x + 2 * j + 4, __builtin_shufflevector(i, r, 2, 6, 3, 7));
+      V first, second;
+      join(i, r, first, second);
+      store(x + 2 * j, first);
+      store(x + 2 * j + 4, second);
     }
   }
 };
@@ -413,8 +459,8 @@ class Real {
     re[0] = first + second, im[0] = 0.0;
     re[half_] = first - second, im[half_] = 0.0;
     Index k = 1;
-    for (; k + 3 < half_ - k - 3; k += 4) part<Quad>(out, k);
-    for (; k < half_ - k; ++k) part<double>(out, k);
+    for (; k + 3 < half_ - k - 3; k += 4) split<Quad>(out, k);
+    for (; k < half_ - k; ++k) split<double>(out, k);
     if (k == half_ - k) im[k] = -im[k];
   }
 
@@ -425,8 +471,8 @@ class Real {
     const Split in = complex_.entry(scratch, spare);
     in.put(0, re[0] - re[half_], re[0] + re[half_]);
     Index k = 1;
-    for (; k + 3 < half_ - k - 3; k += 4) join<Quad>(re, im, in, k);
-    for (; k < half_ - k; ++k) join<double>(re, im, in, k);
+    for (; k + 3 < half_ - k - 3; k += 4) merge<Quad>(re, im, in, k);
+    for (; k < half_ - k; ++k) merge<double>(re, im, in, k);
     if (k == half_ - k) in.put(k, -2.0 * im[k], 2.0 * re[k]);
     complex_.run(in, SwappedPairs{x}, scratch, spare);
   }
@@ -434,7 +480,7 @@ class Real {
  private:
   // Bands k and N/2 - k from the transform of even + i odd.
   template <class V>
-  AMP_INLINE void part(const Split& z, Index k) const {
+  AMP_INLINE void split(const Split& z, Index k) const {
     constexpr Index width = sizeof(V) / sizeof(double);
     const Index j = half_ - k - width + 1;
     V rk, ik, rj, ij;
@@ -453,7 +499,7 @@ class Real {
 
   // And back, parts exchanged.
   template <class V>
-  AMP_INLINE void join(const double* re, const double* im, const Split& z, Index k) const {
+  AMP_INLINE void merge(const double* re, const double* im, const Split& z, Index k) const {
     constexpr Index width = sizeof(V) / sizeof(double);
     const Index j = half_ - k - width + 1;
     const V rk = load<V>(re + k), ik = load<V>(im + k);
