@@ -670,9 +670,7 @@ def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
         return 0
     data = [getattr(kind, name) for name in type(kind).params]
     numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
-    if (
-        not kind.has_forward()
-    ):  # an archetype, which keeps a few times what its sizes say, not by channel
+    if not kind.has_forward():  # an archetype keeps a few times what its sizes say, not by channel
         widths = _widths(node, nodes)
         few = min(node.channels, *widths.values())
         return -(-(2 * numbers + 8 * few * sum(kind.sizes(widths))) // node.channels)
