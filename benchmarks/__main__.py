@@ -24,6 +24,8 @@ from benchmarks.workloads import (
     w4_spectrum,
     w5_size,
     w6_gradient,
+    w7_bleed,
+    w8_convolution,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ WORKLOADS: dict[str, Callable[[Options, Say], list[Row]]] = {
     "W4": w4_spectrum.run,
     "W5": w5_size.run,
     "W6": w6_gradient.run,
+    "W7": w7_bleed.run,
+    "W8": w8_convolution.run,
     "backward": backward.run,
     "KPN": kpn.run,
     "import": imports.run,

@@ -98,6 +98,15 @@ def delay_network() -> Any:
     return graph
 
 
+def convolution(taps: Array) -> Any:
+    """W7 and W8: input `x`, output `out`."""
+    amp, nodes = load()
+    graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
+    x = graph.input("x", taps.shape[-2])
+    graph.output("out", graph.add(nodes.FIR(taps), x))
+    return graph
+
+
 def chain(gains: Array, offset: float = CHAIN_OFFSET) -> Any:
     """W5: input `x`, output `out`: a Gain and an added constant in turn (two nodes per gain)."""
     amp, nodes = load()
@@ -172,12 +181,15 @@ def compile_kpn(graph: Any, block: int | None = None, **options: Any) -> Any:
         return amp.compile(graph, heat=0, **options)
 
 
-def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) -> Player:
+def player_of(
+    program: Any, name: str, pieces: Pieces, *, fresh: bool = True, rows_are: str = "batches"
+) -> Player:
     """Run the input `name` through the program, piece by piece, from a fresh state.
 
     A graph that has no state need not be made fresh, which takes longer than a short run.
     """
-    shaped = [piece[:, None, :] for piece in pieces]  # (batch, channel = 1, frame)
+    axis = 1 if rows_are == "batches" else 0
+    shaped = [np.expand_dims(piece, axis) for piece in pieces]  # (batch, channel, frame)
 
     def play() -> Iterator[Array]:
         if fresh:
@@ -189,14 +201,16 @@ def player_of(program: Any, name: str, pieces: Pieces, *, fresh: bool = True) ->
     return play
 
 
-def candidates(graph: Callable[[], Any], name: str, block: int = BLOCK) -> list[Candidate]:
+def candidates(
+    graph: Callable[[], Any], name: str, block: int = BLOCK, *, rows_are: str = "batches"
+) -> list[Candidate]:
     """The IPLS, the yardstick of every workload, and the KPN."""
 
     def ipls(pieces: Pieces) -> Player:
-        return player_of(compile_ipls(graph(), block), name, pieces)
+        return player_of(compile_ipls(graph(), block), name, pieces, rows_are=rows_are)
 
     def kpn(pieces: Pieces) -> Player:
-        return player_of(compile_kpn(graph()), name, pieces)
+        return player_of(compile_kpn(graph()), name, pieces, rows_are=rows_are)
 
     return [
         Candidate(BASELINE, BASELINE, ipls, note=f"block {block}, graph building included"),

@@ -28,6 +28,8 @@ def channels_of(node: Any, inlet: Inlet) -> int:
             return int(node.arrays[1].shape[1]) if inlet.name == "input" else 1
         case "StateSpace":
             return int(node.matrices[3].shape[1])
+        case "FIR":
+            return int(node.responses.shape[-2]) if node.responses.ndim > 1 else 1
         case "Overlap":
             return int(node.size)
         case "Rearrange":

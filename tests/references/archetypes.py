@@ -101,3 +101,15 @@ def spectral_division(
     y[:, :low] = 0
     y[:, high:] = 0
     return {"out": to_planes(y)}
+
+
+def fir(sizes: Sequence[int], frames: int, given: Mapping[str, Matrix]) -> Mapping[str, Matrix]:
+    """The outlets of the archetype, path by path, to rounding."""
+    rows, outs, ins, *_, block = sizes
+    out = np.zeros((outs, frames * block))
+    is_matrix = rows == outs * ins and (rows != outs or outs != ins)
+    for o in range(outs):
+        for i in range(ins) if is_matrix else [o]:
+            row = o * ins + i if is_matrix else o % rows
+            out[o] += np.convolve(given["input"][i], given["taps"][row])[: frames * block]
+    return {"out": out}
