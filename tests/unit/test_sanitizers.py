@@ -16,6 +16,7 @@ from amp.jit.archetypes import Row, manifest
 ROOT = Path(__file__).parents[2]
 SCHEDULER = ("kpn_stress", ("pool", "trace"), "all networks agree\n")
 PRODUCTS = ("matrix_mix_stress", ("matrix_mix",), "700 products agree\n")
+CONVOLUTIONS = ("fir_stress", ("fir",), "9 convolutions agree\n")
 CALLERS = ("program_stress", ("pool", "heat"), "all callers take turns\n")
 SOURCES = tuple(dict.fromkeys(row.source for row in manifest().values()))
 ARCHETYPES = ("archetypes_stress", SOURCES, "every archetype agrees\n")
@@ -53,6 +54,7 @@ def written(row: Row) -> str:
         (SCHEDULER, "thread"),
         (SCHEDULER, MEMORY),
         (PRODUCTS, MEMORY),
+        (CONVOLUTIONS, MEMORY),
         (ARCHETYPES, "thread"),
         (ARCHETYPES, MEMORY),
         (CALLERS, "thread"),
@@ -72,7 +74,7 @@ def test_native_code_is_clean(
     (tmp_path / "rows.inc").write_text("".join(map(written, manifest().values())))
     options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={kind}", "-fno-sanitize-recover=all"]
     options += ["-I", "amp/archetypes_cpp", "-I", str(tmp_path), "-isystem", str(eigen())]
-    if what is ARCHETYPES:  # as they are built: with vectors, and fused where the source says so
+    if what in {ARCHETYPES, CONVOLUTIONS}:  # as they are built: with vectors, and fused where the source says so
         options += ["-march=native", "-ffp-contract=off"]
     build = subprocess.run(
         [compiler, *options, f"tests/native/{driver}.cpp",
