@@ -98,12 +98,12 @@ def delay_network() -> Any:
     return graph
 
 
-def convolution(taps: Array) -> Any:
-    """W7 and W8: input `x`, output `out`."""
+def convolution(taps: Array, block: int = 1) -> Any:
+    """W7 and W8: input `x`, output `out`; `block` above 1 is a latency."""
     amp, nodes = load()
     graph = amp.Graph(sample_rate=SAMPLE_RATE, batch=1)
     x = graph.input("x", taps.shape[-2])
-    graph.output("out", graph.add(nodes.FIR(taps), x))
+    graph.output("out", graph.add(nodes.FIR(taps, block), x))
     return graph
 
 
@@ -216,6 +216,24 @@ def candidates(
         Candidate(BASELINE, BASELINE, ipls, note=f"block {block}, graph building included"),
         Candidate("amp KPN", "amp KPN", kpn, note="graph building included"),
     ]
+
+
+def rendered(graph: Callable[[], Any], name: str, note: str) -> Candidate:
+    """The IPLS offline: all pieces at once, and what it makes aligned with them."""
+
+    def make(pieces: Pieces) -> Player:
+        program = compile_ipls(graph())
+        x = np.concatenate(pieces, axis=1)[None]
+        ends = np.cumsum([0, *(piece.shape[1] for piece in pieces)])
+
+        def play() -> Iterator[Array]:
+            out = program.render({name: x})["out"][0]
+            for begin, end in itertools.pairwise(ends):
+                yield out[:, begin:end]
+
+        return play
+
+    return Candidate("amp render", "amp render", make, note=note)
 
 
 def backward_candidates(graph: Callable[[], Any], name: str) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def whole(taps: Array) -> list[Candidate]:
 
         def play() -> Iterator[Array]:
             out = oaconvolve(x, taps, axes=-1)
-            for begin, end in zip(ends, ends[1:], strict=False):
+            for begin, end in pairwise(ends):
                 yield out[:, begin:end]
 
         return play

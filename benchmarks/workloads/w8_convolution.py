@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.rows import Row
 
 NAME = "W8"
+LATENCY = 1 << 14
+"""Of what does not have to be in time [frames]."""
 
 
 def run(options: Options, say: Say) -> list[Row]:
@@ -21,12 +23,15 @@ def run(options: Options, say: Say) -> list[Row]:
     frames = round(options.seconds * convolution.SAMPLE_RATE)
     noise = convolution.make_noise(convolution.ROOMS, frames)
     ours = graphs.candidates(lambda: graphs.convolution(taps), "x", rows_are="channels")
+    late = graphs.rendered(
+        lambda: graphs.convolution(taps, LATENCY), "x", f"in blocks of {LATENCY}: a latency"
+    )
     want = convolution.oracle(taps, noise)
     items = frames * convolution.ROOMS
     offline = Case(NAME, "offline", split(noise), items, "channel-frame")
     online = Case(NAME, "blocks of 256", split(noise, convolution.BLOCK), items, "channel-frame")
     peers = numpy_convolution.partitioned(taps) + pedalboard_convolution.candidates(taps)
     return [
-        *measure(offline, ours + scipy_convolution.whole(taps), options.repeat, say, want),
+        *measure(offline, [*ours, late, *scipy_convolution.whole(taps)], options.repeat, say, want),
         *measure(online, ours + peers, options.repeat, say, want),
     ]
