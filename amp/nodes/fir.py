@@ -143,7 +143,9 @@ class FIR(NodeType):
         k = np.arange(200)
         fading = np.cos(k * k / 50) * 0.98**k / 4
         yield cls([0.5, -0.25, 0.125])
-        yield cls([[[0.5, 0.25], [0.0, -1.0]], [[1.0, 0.125], [-0.5, 0.75]], [[0.1, 0.2], [0.3, 0.4]]])
+        yield cls(
+            [[[0.5, 0.25], [0.0, -1.0]], [[1.0, 0.125], [-0.5, 0.75]], [[0.1, 0.2], [0.3, 0.4]]]
+        )
         yield cls(fading)
         yield cls([fading, fading[::-1]])
         yield cls([fading[:40]], block=8)

@@ -76,7 +76,9 @@ class Case:
         for begin, end in pieces:
             before.append(state.copy())
             given = {"taps": self.taps, "input": self.x[:, begin:end]}
-            made.append(kernel.forward(self.sizes, (end - begin) // self.block, given, state)["out"])
+            made.append(
+                kernel.forward(self.sizes, (end - begin) // self.block, given, state)["out"]
+            )
         d_state, d_taps, d_input = np.zeros_like(state), np.zeros_like(self.taps), []
         for (begin, end), then in zip(reversed(pieces), reversed(before), strict=True):
             given = {"taps": self.taps, "input": self.x[:, begin:end]}
@@ -198,7 +200,9 @@ def graph_of(node: amp.NodeType, channels: int, batch: int = 1) -> amp.Graph:
 
 def run_in_pieces(program: Any, x: Array, ends: Sequence[int]) -> Array:
     cuts = [0, *ends, x.shape[-1]]
-    return np.concatenate([program.run({"x": x[..., a:b]})["out"] for a, b in pairwise(cuts)], axis=2)
+    return np.concatenate(
+        [program.run({"x": x[..., a:b]})["out"] for a, b in pairwise(cuts)], axis=2
+    )
 
 
 def test_short_responses_have_the_bits_of_their_twin_in_ir() -> None:
