@@ -134,8 +134,8 @@ class FIR(NodeType):
             paths = [(o, i, h) for o, row in enumerate(taps) for i, h in enumerate(row)]
         out = np.zeros((len(input), len(taps), frames))
         for o, i, h in paths:
-            for x, y in zip(input[:, i], out[:, o], strict=True):
-                y += np.convolve(x, h)[:frames]
+            for batch, x in enumerate(input[:, i]):
+                out[batch, o] += np.convolve(x, h)[:frames]
         return out
 
     @classmethod

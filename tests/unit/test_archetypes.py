@@ -150,7 +150,7 @@ def test_loading_is_done_once(kernel: Archetype) -> None:
 
 
 def test_an_unknown_archetype_names_the_known_ones() -> None:
-    with pytest.raises(ArchetypeUnavailable, match="one of .*matrix_mix"):
+    with pytest.raises(ArchetypeUnavailable, match=r"one of .*matrix_mix"):
         archetypes.load("matrix_mux")
 
 

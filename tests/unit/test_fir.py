@@ -14,14 +14,15 @@ import amp
 from amp import nodes
 from amp.errors import BadNode
 from amp.jit import archetypes
-from amp.jit.archetypes import Archetype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bits import Array
 
+    from amp.contract import Trace
     from amp.ir import Value
+    from amp.jit.archetypes import Archetype
 
 pytestmark = pytest.mark.eigen
 
@@ -179,7 +180,7 @@ class Twin(amp.NodeType, register=False):
     def out_channels(self, widths: dict[str, int]) -> int:
         return len(self.taps)
 
-    def forward(self, b: amp.Trace, x: list[Value]) -> list[Value]:
+    def forward(self, b: Trace, x: list[Value]) -> list[Value]:
         taps = b.param("taps")
         lines = [b.line(f"x{i}", value, len(taps[0][0])) for i, value in enumerate(x)]
         out = []
