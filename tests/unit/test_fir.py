@@ -296,3 +296,47 @@ def test_a_snapshot_goes_on_in_another_schedule() -> None:
 def test_a_stream_of_another_width_is_refused(taps: Array, channels: int, words: str) -> None:
     with pytest.raises(BadNode, match=words.replace("(", r"\(").replace(")", r"\)")):
         graph_of(nodes.FIR(taps), channels)
+
+
+@pytest.mark.parametrize("block", [1, 64])
+@pytest.mark.parametrize("taps", [30, 900])
+def test_gradients_are_correlations_in_every_engine(taps: int, block: int) -> None:
+    rng = np.random.default_rng([taps, block])
+    frames, h = 1800, rng.normal(size=(2, 3, taps))
+    x, dy, late = rng.normal(size=(2, 3, frames)), rng.normal(size=(2, 2, frames)), block - 1
+    g = graph_of(nodes.FIR(amp.Param(h, name="h"), block=block), 3, batch=2)
+    found = []
+    for size in (0, 100, 512):
+        program = amp.compile(g, amp.plan(g, size) if size else None)
+        program.run({"x": x}, record=True)
+        found.append(program.backward({"out": dy}))
+    for other in found[1:]:
+        assert_same_bits(other.params["h"], found[0].params["h"])
+        assert_same_bits(other.inputs["x"], found[0].inputs["x"])
+    heard = np.pad(x, ((0, 0), (0, 0), (taps - 1 + late, 0)))[..., : frames + taps - 1]
+    d_h, d_x = np.zeros_like(h), np.zeros_like(x)
+    for b, o, i in np.ndindex(2, 2, 3):
+        d_h[o, i] += correlate(heard[b, i], dy[b, o], "valid")[::-1]
+        back = lfilter(h[o, i], 1.0, dy[b, o, ::-1])[::-1]
+        d_x[b, i, : frames - late] += back[late:]
+    close(found[0].params["h"], d_h)
+    close(found[0].inputs["x"], d_x)
+
+
+def test_gradients_of_two_runs_are_those_of_one() -> None:
+    """The cotangent of what is there between them goes from the later to the earlier one."""
+    rng = np.random.default_rng(11)
+    h, x, dy = rng.normal(size=700), rng.normal(size=(1, 1, 1500)), rng.normal(size=(1, 1, 1500))
+    program = amp.compile(graph_of(nodes.FIR(amp.Param(h, name="h")), 1))
+    program.run({"x": x}, record=True)
+    want = program.backward({"out": dy})
+    program.reset()
+    program.run({"x": x[..., :601]})
+    program.run({"x": x[..., 601:]}, record=True)
+    last = program.backward({"out": dy[..., 601:]})
+    program.reset()
+    program.run({"x": x[..., :601]}, record=True)
+    first = program.backward({"out": dy[..., :601]}, later=last.state)
+    close(first.params["h"] + last.params["h"], want.params["h"])
+    both = np.concatenate([first.inputs["x"], last.inputs["x"]], axis=2)
+    assert_same_bits(both, want.inputs["x"])
