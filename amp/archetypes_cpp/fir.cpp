@@ -9,11 +9,12 @@ namespace {
 class Forward {
  public:
   Forward(const double* params, const int64_t* sizes, const double* in, Index in_stride, double* out,
-          Index out_stride, double* state, double* scratch)
-      : at_(sizes), taps_(params), prepared_(params + at_.rows * at_.taps), in_(in), in_stride_(in_stride),
-        out_(out), out_stride_(out_stride), state_(state), scratch_(at_, scratch) {}
+          Index out_stride, double* state, double* scratch, Index firings)
+      : at_(sizes, firings), taps_(params), prepared_(params + at_.rows * at_.taps), in_(in), in_stride_(in_stride),
+        out_(out), out_stride_(out_stride), state_(state), scratch_(at_, scratch), firings_(firings) {}
 
-  void run(Index frames) {
+  void run() {
+    const Index frames = firings_ * at_.block;
     Index count = count_of(state_[0]);
     for (Index done = 0; done < frames;) {
       const Index size = std::min(frames - done, at_.quantum - count % at_.quantum);
@@ -103,19 +104,21 @@ class Forward {
   const Index out_stride_;
   double* state_;
   const Scratch scratch_;
+  const Index firings_;
 };
 
 class Adjoint {
  public:
   Adjoint(const double* params, const int64_t* sizes, const double* in, Index in_stride, const double* dout,
           Index dout_stride, double* din, Index din_stride, double* dtaps, const double* state, double* dstate,
-          double* scratch)
-      : at_(sizes), taps_(params), prepared_(params + at_.rows * at_.taps), in_(in), in_stride_(in_stride),
+          double* scratch, Index firings)
+      : at_(sizes, firings), taps_(params), prepared_(params + at_.rows * at_.taps), in_(in), in_stride_(in_stride),
         dout_(dout), dout_stride_(dout_stride), din_(din), din_stride_(din_stride), dtaps_(dtaps),
-        state_(state), dstate_(dstate), scratch_(at_, scratch), begin_(count_of(state[0])) {}
+        state_(state), dstate_(dstate), scratch_(at_, scratch),
+        firings_(firings), begin_(count_of(state[0])) {}
 
-  void run(Index frames) {
-    for (Index end = begin_ + frames; end > begin_;) {
+  void run() {
+    for (Index end = begin_ + firings_ * at_.block; end > begin_;) {
       const Index from = std::max(begin_, (end - 1) / at_.quantum * at_.quantum);
       for (int l = at_.levels; l-- > 0;)
         if (end % at_.level[l].size == 0) partitions(at_.level[l], end);
@@ -283,7 +286,7 @@ class Adjoint {
   const double* state_;
   double* dstate_;
   const Scratch scratch_;
-  const Index begin_;
+  const Index firings_, begin_;
 };
 
 // Spectra of the partitions, divided by what transforming there and back multiplies by; the head of a matrix.
@@ -315,8 +318,8 @@ void prepare(const Layout& at, const double* taps, double* prepared) {
 extern "C" void amp_fir_forward(const double* params, const int64_t* sizes, const double* const* in,
                                 const int64_t* in_stride, double* const* out, const int64_t* out_stride,
                                 double* state, double* scratch, int64_t frames) {
-  amp::Forward(params, sizes, in[0], in_stride[0], out[0], out_stride[0], state, scratch)
-      .run(frames * sizes[5]);
+  amp::Forward(params, sizes, in[0], in_stride[0], out[0], out_stride[0], state, scratch, frames)
+      .run();
 }
 
 extern "C" void amp_fir_adjoint(const double* params, const int64_t* sizes, const double* const* in,
@@ -325,17 +328,19 @@ extern "C" void amp_fir_adjoint(const double* params, const int64_t* sizes, cons
                                 double* dparams, const double* state, double* dstate, double* scratch,
                                 int64_t frames) {
   amp::Adjoint(params, sizes, in[0], in_stride[0], dout[0], dout_stride[0], din[0], din_stride[0], dparams,
-               state, dstate, scratch)
-      .run(frames * sizes[5]);
+               state, dstate, scratch, frames)
+      .run();
 }
 
-extern "C" int64_t amp_fir_state(const int64_t* sizes) { return amp::Layout(sizes).state; }
+extern "C" int64_t amp_fir_state(const int64_t* sizes) { return amp::Layout(sizes, 1).state; }
 
-extern "C" int64_t amp_fir_scratch(const int64_t* sizes, int64_t) { return amp::Layout(sizes).scratch(); }
+extern "C" int64_t amp_fir_scratch(const int64_t* sizes, int64_t frames) {
+  return amp::Layout(sizes, frames).scratch();
+}
 
-extern "C" int64_t amp_fir_prepared(const int64_t* sizes) { return amp::Layout(sizes).prepared; }
+extern "C" int64_t amp_fir_prepared(const int64_t* sizes) { return amp::Layout(sizes, 1).prepared; }
 
 extern "C" void amp_fir_prepare(double* params, const int64_t* sizes) {
-  const amp::Layout at(sizes);
+  const amp::Layout at(sizes, 1);
   amp::prepare(at, params, params + at.rows * at.taps);
 }

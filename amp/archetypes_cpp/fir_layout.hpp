@@ -35,7 +35,8 @@ struct Layout {
   Index window;         // doubles of a row of a piece's window
   Index largest = 0;    // partition
 
-  explicit Layout(const int64_t* sizes)
+  // For calls of at most so many firings.
+  Layout(const int64_t* sizes, Index firings)
       : rows(sizes[0]), outs(sizes[1]), ins(sizes[2]), taps(sizes[3]), head(std::min(sizes[4], taps)),
         block(sizes[5]) {
     matrix = rows == outs * ins && !(rows == outs && outs == ins);
@@ -73,7 +74,7 @@ struct Layout {
       at += outs * level[l].size;
     }
     state = at;
-    window = (2 * head + quantum + kBeyond + 7) / 8 * 8;
+    window = (2 * head + std::min(quantum, firings * block) + kBeyond + 7) / 8 * 8;
   }
 
   // The inputs that output `o` hears are first .. first + count - 1.

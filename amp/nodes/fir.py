@@ -33,12 +33,12 @@ class FIR(NodeType):
 
     The shape of ``taps`` says what is convolved with what:
 
-    ===========================  ==============================================================
+    ===========================  ===============================================================
     ``(taps,)``                  every channel with one response
     ``(channels, taps)``         each channel with its own; a stream of one channel with each
     ``(outputs, inputs, taps)``  every input into every output, each path with its own: a bleed
-                                 matrix with a filter per path
-    ===========================  ==============================================================
+                                 matrix with a filter per path, ``gains[:, :, None] * filters``
+    ===========================  ===============================================================
 
     Up to 128 taps are chains of fused multiply-adds, i ascending and then k. Of a longer response that is
     the first 64; the rest is cut into partitions of 64, 512, 4096, ... taps, each convolved by FFT. Those of n
@@ -50,7 +50,8 @@ class FIR(NodeType):
     the shortest partitions being n taps long.
 
     Taps may be an `amp.Param`: set between runs, and learned. What is set is heard at once from the first 64
-    taps, and from a partition of n when the next n frames begin.
+    taps, and from a partition of n when the next n frames begin. An infinity or NaN is heard for as long as
+    the response and the partitions that it came into.
 
     Source: W. Gardner, "Efficient convolution without input-output delay", J. Audio Eng. Soc. 43(3), 1995;
     F. Wefers, "Partitioned convolution algorithms for real-time auralization", PhD thesis, RWTH Aachen, 2015.
@@ -140,7 +141,7 @@ class FIR(NodeType):
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:
-        k = np.arange(200)
+        k = np.arange(150)
         fading = np.cos(k * k / 50) * 0.98**k / 4
         yield cls([0.5, -0.25, 0.125])
         yield cls(
