@@ -58,6 +58,11 @@ def matrix():
     g.output("out", g.add(nodes.MatrixMix(np.ones((64, 64)) / 64), g.input("x", 64)))
     return g
 
+def room():
+    g = amp.Graph()
+    g.output("out", g.add(nodes.FIR(np.ones(3000) / 3000), g.input("x")))
+    return g
+
 graph, block, threads = globals()[sys.argv[2]](), int(sys.argv[3]), int(sys.argv[4])
 program = amp.compile(graph, amp.plan(graph, block) if block else None, threads=threads)
 x = np.ones((1, 64 if sys.argv[2] == "matrix" else 1, 20_000))
@@ -104,7 +109,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("block, threads", [(0, 1), (64, 1), (64, 2)])
 @pytest.mark.parametrize(
-    "graph", ["voices", "feedback", pytest.param("matrix", marks=pytest.mark.eigen)]
+    "graph",
+    ["voices", "feedback", *(pytest.param(g, marks=pytest.mark.eigen) for g in ("matrix", "room"))],
 )
 def test_a_warm_run_neither_allocates_nor_locks(
     library: Path, graph: str, block: int, threads: int
