@@ -74,7 +74,8 @@ def test_native_code_is_clean(
     (tmp_path / "rows.inc").write_text("".join(map(written, manifest().values())))
     options = ["-std=c++17", "-O1", "-g", "-w", f"-fsanitize={kind}", "-fno-sanitize-recover=all"]
     options += ["-I", "amp/archetypes_cpp", "-I", str(tmp_path), "-isystem", str(eigen())]
-    if what in {ARCHETYPES, CONVOLUTIONS}:  # as they are built: with vectors, and fused where the source says so
+    # As they are built: with vectors, and fused where the source says so.
+    if what in {ARCHETYPES, CONVOLUTIONS}:
         options += ["-march=native", "-ffp-contract=off"]
     build = subprocess.run(
         [compiler, *options, f"tests/native/{driver}.cpp",
