@@ -51,7 +51,7 @@ class ISTFT(NodeType):
     --------
     >>> import amp
     >>> g = amp.Graph()
-    >>> spectrum = g.add(STFT(8, 4), g.input("x"))
+    >>> spectrum = g.add(amp.nodes.STFT(8, 4), g.input("x"))
     >>> g.output("out", g.add(ISTFT(8, 4), spectrum))
     >>> x = np.arange(1.0, 13.0).reshape(1, 1, 12)
     >>> np.round(amp.compile(g).render({"x": x})["out"], 9)

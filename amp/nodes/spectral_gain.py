@@ -34,7 +34,7 @@ class SpectralGain(NodeType):
     --------
     >>> import amp
     >>> g = amp.Graph()
-    >>> spectrum = g.add(STFT(8, 4), g.input("x"))
+    >>> spectrum = g.add(amp.nodes.STFT(8, 4), g.input("x"))
     >>> low = g.add(SpectralGain([1.0, 1.0, 0.5, 0.0, 0.0]), spectrum)
     """
 
