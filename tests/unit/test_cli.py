@@ -202,7 +202,7 @@ def test_a_stop_is_clean(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_control_c_reaches_native_code(folder: Path) -> None:
     g = amp.Graph(RATE)
     streams = [
-        g.add(nodes.Function("tan"), g.add(nodes.Saw(frequency=50.0 + i))) for i in range(64)
+        g.add(nodes.Function("tan"), g.add(nodes.Saw(frequency=50.0 + i))) for i in range(256)
     ]
     g.output("out", g.add(nodes.Mix(), *streams))
     save(folder / "g.json", g)
@@ -210,9 +210,11 @@ def test_control_c_reaches_native_code(folder: Path) -> None:
                "--out", "y.wav", "--seconds", "600"]  # fmt: skip
     root = str(Path(amp.__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever ignores it hands that on
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
     )
+    signal.signal(signal.SIGINT, heard)
     time.sleep(3.0)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
