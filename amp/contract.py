@@ -127,6 +127,16 @@ class Param:
         return f"Param({shown!r}, name={self.name!r})"
 
 
+def value_of(given: Any) -> Any:
+    """What a `Param` holds at first, or what is given in its place."""
+    return given.value if isinstance(given, Param) else given
+
+
+def array_of(given: Any) -> NDArray[np.float64]:
+    """The same as an array."""
+    return np.asarray(value_of(given))
+
+
 def constant_array(value: Any, what: str) -> NDArray[np.float64]:
     """Finite real float64 array of ``value``, or `BadNode`."""
     if isinstance(value, float) and math.isfinite(value):
@@ -482,6 +492,15 @@ class NodeType:
                 got=repr(value),
             )
 
+    def columns(self, name: str, count: int, widths: dict[str, int]) -> None:
+        """Raise unless ``input`` has as many channels as the array ``name`` has columns."""
+        if widths.get("input", 1) != count:
+            raise BadNode(
+                f"{name} has a column for each input channel",
+                expected=f"{count} channel(s)",
+                got=str(widths.get("input", 1)),
+            )
+
     def one_of(self, name: str, choices: tuple[object, ...]) -> None:
         """Raise unless attribute ``name`` is one of ``choices``."""
         value = getattr(self, name)
@@ -531,7 +550,7 @@ class Trace(Builder):
     def param(self, name: str) -> Any:
         """Attribute ``name`` (declared in ``params``) as a value, or nested lists of values."""
         value = getattr(self._node, name)
-        shape = np.shape(value.value if isinstance(value, Param) else value)
+        shape = array_of(value).shape
         if not shape:
             return self.slot(name, integer=isinstance(value, int))
         return _nest(shape, lambda index: self.slot(f"{name}[{','.join(map(str, index))}]"))

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 import msgspec
 import numpy as np
 
-from amp.contract import NATIVE, REGISTRY, NodeType, Param, Trace
+from amp.contract import NATIVE, REGISTRY, NodeType, Param, Trace, array_of
 from amp.errors import AmpError, BadFile, BadGraph, Deadlock, InconsistentRates, Place, TooSlowCycle
+from amp.frozen import width_of, widths_of
 from amp.graph import MAX_TOKENS, Edge, Feedback, Graph, Stream, edge
 from amp.nodes import NODE_TYPES
 from amp.schedule import KPN_FRAMES, paces, settle
@@ -648,30 +649,14 @@ def _padded(lanes: int, width: int) -> int:
     return -(-lanes // width) * width
 
 
-def _widths(node: Node, nodes: list[Node]) -> dict[str, int]:
-    """Channels of each inlet that is connected."""
-
-    def width(source: Any) -> int:
-        if isinstance(source, tuple):
-            return max(map(width, source), default=1)
-        if isinstance(source, Edge):
-            return nodes[source.source].channels
-        shape = np.shape(source.value if isinstance(source, Param) else source)
-        return shape[1] if len(shape) == 2 else 1
-
-    given = zip(type(node.type).inlets, node.sources, strict=True)
-    return {inlet.name: width(source) for inlet, source in given if source is not None}
-
-
 def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
     """Numbers that a lane of ``node`` keeps from frame to frame: states and delay lines."""
     kind = node.type
     if kind.is_sum or kind.border or kind.router:
         return 0
-    data = [getattr(kind, name) for name in type(kind).params]
-    numbers = sum(np.size(d.value if isinstance(d, Param) else d) for d in data)
+    numbers = sum(array_of(getattr(kind, name)).size for name in type(kind).params)
     if not kind.has_forward():  # an archetype keeps a few times what its sizes say, not by channel
-        widths = _widths(node, nodes)
+        widths = widths_of(node, nodes)
         few = min(node.channels, *widths.values())
         return -(-(2 * numbers + 8 * few * sum(kind.sizes(widths))) // node.channels)
     if numbers > MAX_TRACED:
@@ -687,10 +672,7 @@ def _memory_slots(node: Node, nodes: list[Node], sample_rate: float) -> int:
         whole = trace.emit("inlet", attribute=(0, 0))
         if kind.channels != "all":
             return whole
-        if isinstance(source, Edge):
-            return [whole] * nodes[source.source].channels
-        shape = np.shape(source.value if isinstance(source, Param) else source)
-        return [whole] * (shape[1] if len(shape) == 2 else 1)
+        return [whole] * width_of(source, nodes)
 
     arguments = [value(source) for source in node.sources]
     try:

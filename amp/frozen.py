@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NodeType, Param
+from amp.contract import NodeType, Param, array_of
 from amp.cycles import Cycle
 from amp.thermal import USUAL, Thermal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -282,6 +282,22 @@ class Frozen:
         attributes = [node.type.key[1:] for node in self.nodes]
         text = repr((self.fingerprint, self.sample_rate, attributes))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def width_of(source: Any, nodes: Sequence[Node]) -> int:
+    """Channels of what an inlet is given; of several streams those of the widest."""
+    if isinstance(source, tuple):
+        return max((width_of(one, nodes) for one in source), default=1)
+    if isinstance(source, Edge):
+        return nodes[source.source].channels
+    shape = array_of(source).shape
+    return shape[1] if len(shape) == 2 else 1
+
+
+def widths_of(node: Node, nodes: Sequence[Node]) -> dict[str, int]:
+    """Channels of each inlet that is given something, by name."""
+    given = zip(type(node.type).inlets, node.sources, strict=True)
+    return {inlet.name: width_of(source, nodes) for inlet, source in given if source is not None}
 
 
 def _rates(node: Node) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NATIVE, Inlet, NodeType, Param
+from amp.contract import NATIVE, Inlet, NodeType
 from amp.errors import NotDifferentiable
-from amp.frozen import Edge, Node
+from amp.frozen import Edge, Node, widths_of
 from amp.jit.adjoint_nodes import NEUTRAL, instance, subtype
 from amp.jit.adjoint_parts import Adding
 from amp.jit.adjoint_trace import edge_rates, wanted_params
@@ -103,10 +103,12 @@ class Blocks:
         found = []
         for number, piece in enumerate(pieces):
             form = _Form(heard, () if number else params, piece, log)
-            channels = self._width(node.edges[piece[0]]) if whole and piece else node.channels
+            source = self._graph.nodes[node.edges[piece[0]].source] if whole and piece else node
             kind = instance(self._kind(node, form), node.type)
             self._give_log(kind, node)
-            found.append((Adding(kind, node, channels, ("block", node.signature, form)), piece))
+            found.append(
+                (Adding(kind, node, source.channels, ("block", node.signature, form)), piece)
+            )
         return found
 
     def _find_loops(self) -> set[int]:
@@ -122,30 +124,14 @@ class Blocks:
             if len(some) > 1 or graph.has_edge(index, index)
         }
 
-    def _width(self, edge: Edge) -> int:
-        return self._graph.nodes[edge.source].channels
-
     def _memory(self, node: Node) -> int:
         """Numbers that a lane of a node remembers."""
         if node.type.archetype == NATIVE:
             return len(vars(node.type)["state"])
-        return load(node.type.archetype).count("state", node.type.sizes(self._widths(node)))
-
-    def _widths(self, node: Node) -> dict[str, int]:
-        """Channels that a lane has of each inlet."""
-
-        def width(source: Any) -> int:
-            if node.type.channels == "each":
-                return 1
-            if isinstance(source, tuple):
-                return max(map(width, source))
-            if isinstance(source, Edge):
-                return self._width(source)
-            shape = np.shape(source.value if isinstance(source, Param) else source)
-            return shape[1] if len(shape) == 2 else 1
-
-        given = zip(type(node.type).inlets, node.sources, strict=True)
-        return {inlet.name: width(source) for inlet, source in given if source is not None}
+        widths = widths_of(node, self._graph.nodes)
+        if node.type.channels == "each":
+            widths = dict.fromkeys(widths, 1)
+        return load(node.type.archetype).count("state", node.type.sizes(widths))
 
     def _slots(self, node: Node) -> int:
         """States that are put down in a block."""

@@ -54,14 +54,7 @@ class Slopes:
         self._asked: dict[int, int] = {}  # by node the one that asks for its cotangent
         self._traces: dict[tuple[Any, ...], Traced] = {}
         self._moving: dict[tuple[Any, ...], set[int]] = {}
-        self._plain = (
-            (graph.delay + graph.tokens == 0)
-            & (graph.consumed == 1)
-            & (graph.produced == 1)
-            & (graph.takings == 1)
-            & (graph.writings == 1)
-            & (pace.offset[graph.source] == pace.offset[graph.consumer])
-        )
+        self._in_step = pace.in_step()
 
     def heard(self, more: set[int]) -> set[int]:
         """Nodes that some output moves with, or ``more`` nodes."""
@@ -124,4 +117,4 @@ class Slopes:
 
     def is_plain(self, node: Node, at: int) -> bool:
         """Every firing of ``node`` reads at an edge what the same firing of its source has written."""
-        return bool(self._plain[self.number(node, at)])
+        return bool(self._in_step[self.number(node, at)])

@@ -206,14 +206,7 @@ class Grouping:
         self._classes = pace.classes()
         self._first = graph.first
         self._cover, self._held = pace.cover(), pace.held(frames)
-        self._same = (
-            (graph.delay + graph.tokens == 0)
-            & (graph.consumed == 1)
-            & (graph.produced == 1)
-            & (graph.takings == 1)
-            & (graph.writings == 1)
-            & (pace.offset[graph.source] == pace.offset[graph.consumer])
-        )
+        self._in_step = pace.in_step()
 
     def split(self, members: list[Node], width: int) -> Iterator[Group]:
         """Groups of members that share their code, their start, and what they take."""
@@ -305,7 +298,7 @@ class Grouping:
             cycle,
             not any(n in graph.cycles for n in numbers.tolist()),
             int(graph.history[number]),
-            bool(self._same[numbers].all()),
+            bool(self._in_step[numbers].all()),
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from amp.contract import Param
 from amp.frozen import Edge
 from amp.jit.runtime import load_heat
+from amp.jit.slots import value_now
 from amp.thermal import CELL, CELLS, DISSIPATED
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class Heat:
         for node in self._graph.nodes:
             for source in () if node.type.dissipates else node.sources:
                 if source is not None and not isinstance(source, tuple | Edge):
-                    value = np.asarray(_value(source, self._bound.params), np.float64)
+                    value = np.asarray(value_now(source, self._bound.params), np.float64)
                     out[node.index] += np.square(value).mean(axis=1) if value.ndim else value**2
         out *= self._power[:, None]
 
@@ -286,7 +287,7 @@ class Heat:
             by_power = cotangents[node.index] * self._power[node.index]
             for source in () if node.type.dissipates else node.sources:
                 if isinstance(source, Param):
-                    value = _value(source, params)
+                    value = value_now(source, params)
                     if value.ndim:
                         slope = 2.0 * value / value.shape[1] * by_power[:, None]
                         yield source.name, slope.sum(0, keepdims=True) if len(value) == 1 else slope
@@ -338,7 +339,3 @@ class Heat:
             j = old.names.get(name, -1)
             if j >= 0 and old._graph.kinds[j] == self._graph.kinds[i]:
                 self._heat[i], self._pending[i] = old._heat[j], energy[j]
-
-
-def _value(source: Any, params: Mapping[str, Floats]) -> Any:
-    return params.get(source.name, source.value) if isinstance(source, Param) else source

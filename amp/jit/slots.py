@@ -13,6 +13,8 @@ import numpy as np
 from amp.contract import Param
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from amp.ir import BlockCall
@@ -36,10 +38,10 @@ def slot_values(
         position = inlets.index(inlet)
         if channel:
             picked = np.array([int(channel)])
-        raw = [_value(node.sources[position], params) for node in group.members]
+        raw = [value_now(node.sources[position], params) for node in group.members]
     else:
         attribute, _, index = rest.partition("[")
-        raw = [_value(getattr(node.type, attribute), params) for node in group.members]
+        raw = [value_now(getattr(node.type, attribute), params) for node in group.members]
         if index:
             at = tuple(map(int, index[:-1].split(",")))
             raw = [value[at] for value in raw]
@@ -65,18 +67,17 @@ def node_tables(
     inlets = [inlet.name for inlet in type(group.first.type).inlets]
     own, constants = [], []
     for node in group.members:
-        rows = [np.ravel(_value(getattr(node.type, name), params)) for name in names]
+        rows = [np.ravel(value_now(getattr(node.type, name), params)) for name in names]
         own.append(np.concatenate([np.zeros(0), *rows]))
         rows = [np.zeros(0)]
         for name, planes in block.constants:
-            value = np.asarray(_value(node.sources[inlets.index(name)], params))
+            value = np.asarray(value_now(node.sources[inlets.index(name)], params))
             shape = batch, planes if node.type.channels == "all" else group.parts
             rows.append(np.broadcast_to(value, shape).ravel())
         constants.append(np.concatenate(rows))
     return np.array(own), np.array(constants)
 
 
-def _value(source: Any, params: dict[str, NDArray[np.float64]]) -> Any:
-    if isinstance(source, Param):
-        return params.get(source.name, source.value)
-    return source
+def value_now(source: Any, params: Mapping[str, NDArray[np.float64]]) -> Any:
+    """What a constant or attribute is when ``params`` are set."""
+    return params.get(source.name, source.value) if isinstance(source, Param) else source

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NodeType, Param, Trace
+from amp.contract import NodeType, Trace, value_of
 from amp.errors import AmpError, BadNode, raised_at
 from amp.graph import Edge
 from amp.ir import InPort, Kernel, OutPort, StateSlot, Value, ancestors
@@ -410,7 +410,7 @@ def _without_data(kind: NodeType) -> NodeType:
 
 
 def constant_list(b: Trace, name: str, source: Any) -> list[Value]:
-    value = source.value if isinstance(source, Param) else source
+    value = value_of(source)
     count = value.shape[1] if np.ndim(value) == 2 else 1
     return [b.slot(f"{name}.{channel}") for channel in range(count)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NATIVE, Param, Trace
+from amp.contract import NATIVE, Trace, array_of, value_of
 from amp.errors import BadNode
 from amp.ir import BlockCall, Kernel, StateSlot
 from amp.jit.archetypes import load
@@ -108,7 +108,7 @@ class _Tracing:
         for each stream."""
 
         def constant(_: Trace, name: str, source: Any) -> Argument:
-            value = source.value if isinstance(source, Param) else source
+            value = value_of(source)
             wide = self.kind.channels == "all" and np.ndim(value) == 2
             self.constants.append((name, np.shape(value)[1] if wide else 1))
             return "constant", len(self.constants) - 1, self.constants[-1][1]
@@ -208,7 +208,9 @@ class _Tracing:
                 sample_rate=self.b.sample_rate,
             )
         kernel, sizes = load(self.name), self._sizes(inlets)
-        params = [(f"0.0.{n}", np.size(_value(self.kind, n))) for n in type(self.kind).params]
+        params = [
+            (f"0.0.{n}", array_of(getattr(self.kind, n)).size) for n in type(self.kind).params
+        ]
         return BlockCall(
             entry,
             flat,
@@ -250,8 +252,3 @@ class _Tracing:
 def _own(slot: str) -> str:
     """The node's own name of a slot."""
     return slot.split(".", 2)[2]
-
-
-def _value(kind: NodeType, name: str) -> Any:
-    value = getattr(kind, name)
-    return value.value if isinstance(value, Param) else value

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from amp.contract import Param
+from amp.contract import array_of, value_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from amp.contract import NodeType, Trace
+    from amp.contract import NodeType, Param, Trace
     from amp.ir import Value
 
 SLOWEST = 1e-12
@@ -51,7 +51,7 @@ polynomial T16, within 2.5e-16."""
 def check_phase(node: NodeType, name: str = "phase") -> None:
     """Raise unless attribute ``name`` is a number of turns in [0, 1); make an integer a float."""
     given = getattr(node, name)
-    value = given.value if isinstance(given, Param) else np.asarray(given)
+    value = array_of(given)
     if value.ndim or not 0 <= value < 1:
         raise BadNode(
             f"{type(node).__name__}.{name} is a number of turns in [0, 1)", got=repr(given)
@@ -142,8 +142,7 @@ def reference_turns(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turns per frame, and turns so far from a ``phase`` on; for tests."""
     steps = np.clip(frequency / sample_rate, -0.5, 0.5)
-    begin = phase.value if isinstance(phase, Param) else phase
-    return steps, np.cumsum(steps, axis=-1) - steps + begin
+    return steps, np.cumsum(steps, axis=-1) - steps + value_of(phase)
 
 
 def reference_step(x: NDArray[np.float64], points: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Param
+from amp.contract import array_of
 from amp.errors import BadNode, PortMismatch
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ def named_window(kind: type[NodeType], value: Any, size: int) -> Any:
     if value == "sine":
         return np.sin(np.pi * (place + 0.5 / size))
     return sum((-1) ** m * a * np.cos(2 * np.pi * m * place) for m, a in enumerate(COSINES[value]))
-
-
-def array_of(value: Any) -> NDArray[np.float64]:
-    """A param as an array."""
-    return np.asarray(value.value if isinstance(value, Param) else value)
 
 
 def check_window(node: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import NodeType, Param, Trace
+from amp.contract import NodeType, Trace, array_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Constant(NodeType):
     params = ("value",)
 
     def check(self) -> None:
-        array = self.value.value if isinstance(self.value, Param) else np.asarray(self.value)
+        array = array_of(self.value)
         if array.ndim or not np.isfinite(array):
             raise BadNode("Constant.value is one finite number", got=repr(self.value))
 
@@ -39,8 +39,7 @@ class Constant(NodeType):
         return value
 
     def reference(self, sample_rate: float, frames: int) -> NDArray[np.float64]:
-        value = self.value.value if isinstance(self.value, Param) else self.value
-        return np.full((1, 1, frames), value)
+        return np.full((1, 1, frames), array_of(self.value))
 
     @classmethod
     def samples(cls) -> Iterator[NodeType]:

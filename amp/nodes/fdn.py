@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode
 from amp.nodes._dot import dot
 
@@ -114,16 +114,11 @@ class FDN(NodeType):
     def arrays(self) -> list[NDArray[np.float64]]:
         """A, B and C as arrays."""
         given = (self.matrix, self.inputs, self.outputs)
-        return [np.asarray(m.value if isinstance(m, Param) else m) for m in given]
+        return [array_of(m) for m in given]
 
     def out_channels(self, widths: dict[str, int]) -> int:
         _, into, out = self.arrays
-        if widths.get("input", 1) != into.shape[1]:
-            raise BadNode(
-                "FDN.inputs has a column for each input channel",
-                expected=f"{into.shape[1]} channel(s)",
-                got=str(widths.get("input", 1)),
-            )
+        self.columns("FDN.inputs", into.shape[1], widths)
         return len(out)
 
     def forward(

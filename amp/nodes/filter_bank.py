@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode, PortMismatch
-from amp.nodes._spectra import array_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

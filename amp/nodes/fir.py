@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param
+from amp.contract import Inlet, NodeType, Param, array_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class FIR(NodeType):
     @property
     def responses(self) -> NDArray[np.float64]:
         """The taps as an array."""
-        return np.asarray(self.taps.value if isinstance(self.taps, Param) else self.taps)
+        return array_of(self.taps)
 
     def check(self) -> None:
         self.whole("block", 1, MAX_BLOCK)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode
 from amp.nodes._oscillator import check_phase, reference_turns, running_phase, sine_near
 
@@ -64,7 +64,7 @@ class Harmonics(NodeType):
 
     def check(self) -> None:
         check_phase(self)
-        (amplitudes, angles) = (_array(given) for given in (self.amplitudes, self.angles))
+        (amplitudes, angles) = (array_of(given) for given in (self.amplitudes, self.angles))
         if amplitudes.ndim != 1 or not 1 <= len(amplitudes) <= MOST:
             raise BadNode(
                 "Harmonics.amplitudes is a list of numbers",
@@ -97,8 +97,8 @@ class Harmonics(NodeType):
         self, sample_rate: float, frames: int, *, frequency: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         steps, p = reference_turns(frequency, sample_rate, self.phase)
-        amplitudes = _array(self.amplitudes)
-        angles = np.broadcast_to(_array(self.angles), amplitudes.shape)
+        amplitudes = array_of(self.amplitudes)
+        angles = np.broadcast_to(array_of(self.angles), amplitudes.shape)
         out = np.zeros_like(p)
         for k, (amplitude, angle) in enumerate(zip(amplitudes, angles, strict=True), 1):
             weight = np.clip((0.5 - k * np.abs(steps)) / FADE, 0, 1)
@@ -116,7 +116,3 @@ class Harmonics(NodeType):
         yield {"amplitudes": 1.0}, "Harmonics.amplitudes is a list of numbers"
         yield {"amplitudes": [1.0, 0.5], "angles": [0.5]}, "one for each amplitude"
         yield {"amplitudes": [1.0], "phase": 1.0}, "Harmonics.phase is a number of turns in [0, 1)"
-
-
-def _array(given: ArrayLike | Param) -> NDArray[np.float64]:
-    return np.asarray(given.value if isinstance(given, Param) else given)

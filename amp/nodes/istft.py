@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param
+from amp.contract import Inlet, NodeType, Param, array_of
 from amp.errors import BadNode
 from amp.nodes._spectra import (
     LEAST,
-    array_of,
     check_window,
     named_window,
     overlapped,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class MatrixMix(NodeType):
     @property
     def gains(self) -> NDArray[np.float64]:
         """The matrix as an array."""
-        return np.asarray(self.matrix.value if isinstance(self.matrix, Param) else self.matrix)
+        return array_of(self.matrix)
 
     def check(self) -> None:
         shape = self.gains.shape
@@ -64,12 +64,7 @@ class MatrixMix(NodeType):
 
     def out_channels(self, widths: dict[str, int]) -> int:
         outputs, inputs = self.gains.shape
-        if widths.get("input", 1) != inputs:
-            raise BadNode(
-                "MatrixMix has a column for each input channel",
-                expected=f"{inputs} channel(s)",
-                got=str(widths.get("input", 1)),
-            )
+        self.columns("MatrixMix", inputs, widths)
         return int(outputs)
 
     def sizes(self, widths: dict[str, int]) -> tuple[int, ...]:

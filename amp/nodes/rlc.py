@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class RLC(NodeType):
     @property
     def numbers(self) -> NDArray[np.float64]:
         """The values as an array."""
-        return np.asarray(self.values.value if isinstance(self.values, Param) else self.values)
+        return array_of(self.values)
 
     def forward(self, b: Trace, voltage: Value) -> tuple[Value, Value]:
         h = 1.0 / b.sample_rate

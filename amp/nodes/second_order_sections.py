@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Trace, array_of
 from amp.errors import BadNode
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class SecondOrderSections(NodeType):
             )
 
     def _array(self) -> NDArray[np.float64]:
-        return np.asarray(self.sos.value if isinstance(self.sos, Param) else self.sos)
+        return array_of(self.sos)
 
     def forward(self, b: Trace, x: Value) -> Value:
         for i, row in enumerate(b.param("sos")):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param
+from amp.contract import Inlet, NodeType, Param, array_of
 from amp.errors import BadNode, PortMismatch
-from amp.nodes._spectra import array_of, spectra, to_complex, to_planes
+from amp.nodes._spectra import spectra, to_complex, to_planes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

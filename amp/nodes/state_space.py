@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param, Trace
+from amp.contract import Inlet, NodeType, Param, Trace, array_of
 from amp.errors import BadNode
 from amp.nodes._dot import dot
 
@@ -74,16 +74,11 @@ class StateSpace(NodeType):
     def matrices(self) -> list[NDArray[np.float64]]:
         """A, B, C and D as arrays."""
         given = (self.A, self.B, self.C, self.D)
-        return [np.asarray(m.value if isinstance(m, Param) else m) for m in given]
+        return [array_of(m) for m in given]
 
     def out_channels(self, widths: dict[str, int]) -> int:
         outputs, inputs = self.matrices[3].shape
-        if widths.get("input", 1) != inputs:
-            raise BadNode(
-                "StateSpace.B has a column for each input channel",
-                expected=f"{inputs} channel(s)",
-                got=str(widths.get("input", 1)),
-            )
+        self.columns("StateSpace.B", inputs, widths)
         return int(outputs)
 
     def forward(self, b: Trace, u: list[Value]) -> list[Value]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amp.contract import Inlet, NodeType, Param
-from amp.nodes._spectra import array_of, check_window, named_window, to_planes
+from amp.contract import Inlet, NodeType, Param, array_of
+from amp.nodes._spectra import check_window, named_window, to_planes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

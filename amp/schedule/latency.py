@@ -95,6 +95,19 @@ class Paces:
         found: list[int] = np.unique(rows, axis=1, return_inverse=True)[1].ravel().tolist()
         return found
 
+    def in_step(self) -> NDArray[np.bool_]:
+        """Which edges a firing takes one token from, that of its producer's firing at the same clock."""
+        g = self._graph
+        found: NDArray[np.bool_] = (
+            (g.delay + g.tokens == 0)
+            & (g.consumed == 1)
+            & (g.produced == 1)
+            & (g.takings == 1)
+            & (g.writings == 1)
+            & (self.offset[g.source] == self.offset[g.consumer])
+        )
+        return found
+
     def cover(self) -> Ints:
         """Frames of the clock, by edge, for which the tokens in flight last at any time: in a block
         no longer than this the consumer may run before the producer. Below 1 it may not."""
