@@ -6,14 +6,11 @@ value that can be looked at.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from amp.constants import is_whole
-from amp.contract import NATIVE
+from amp.contract import NATIVE, array_of
 from amp.errors import ArchetypeUnavailable, BadGraph, BadValue, NotDifferentiable
 from amp.graph import Graph
 from amp.schedule import IPLS, KPN_FRAMES, check_schedule, paces, settle
@@ -21,6 +18,7 @@ from amp.schedule import IPLS, KPN_FRAMES, check_schedule, paces, settle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from amp.contract import NodeType
@@ -332,7 +330,7 @@ def choose_archetypes(mode: str, *, guarded: bool = False) -> Callable[[NodeType
                 where=repr(node),
                 fix="archetypes='auto', which takes them where there is need",
             )
-        size = sum(math.prod(np.shape(getattr(node, param))) for param in type(node).params)
+        size = sum(array_of(getattr(node, param)).size for param in type(node).params)
         if has_twin and (guarded or mode == "ir" or (mode == "auto" and size <= SHORT)):
             return ""
         try:

@@ -304,3 +304,11 @@ def test_a_kernel_in_a_loop_of_its_own_sees_what_it_has_just_written(tokens: int
     for ipls in (None, amp.plan(g, 64), amp.plan(g, 256)):
         got = amp.compile(g, ipls, archetypes="eigen").run(frames=600)["out"]
         assert_same_bits(got, want)
+
+
+@pytest.mark.eigen
+def test_a_matrix_counts_by_its_size_whether_or_not_it_can_be_set() -> None:
+    for matrix in (np.eye(17), amp.Param(np.eye(17), name="bleed")):
+        g = amp.Graph()
+        g.output("out", g.add(nodes.MatrixMix(matrix), g.input("x", channels=17)))
+        assert "archetype matrix_mix" in amp.compile(g).explain()
