@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +37,8 @@ class Recording:
         One event each, see `amp.jit.events`.
     labels
         What each kernel is called, and of what it is one: a category.
-    first, rate
-        The CPU's counter when the run began, and its rate [1/s].
-    wall
-        How long the run took [s].
+    first, last
+        The CPU's counter when the run began and ended.
     dropped
         Events that there was no room for.
     """
@@ -49,13 +46,14 @@ class Recording:
     rows: NDArray[np.int64]
     labels: list[tuple[str, str]]
     first: int
-    rate: float
-    wall: float
+    last: int
     dropped: int
 
     def seconds(self, cycles: int) -> float:
-        """Time since the run began."""
-        return (cycles - self.first) / self.rate
+        """Time since the run began, by the rate that `Result.timing` has too."""
+        from amp.jit.clock import cycles_per_second
+
+        return (cycles - self.first) / cycles_per_second()
 
 
 def trace(
@@ -137,11 +135,11 @@ def _record(
 
         for runner, events in zip(sides.values(), noted, strict=True):
             runner.trace(events)
-        began, first = time.perf_counter(), ticks()
+        first = ticks()
         try:
             result = program._run(inputs or {}, frames, {}, drain, every=piece)
         finally:
-            last, ended = ticks(), time.perf_counter()
+            last = ticks()
             for runner in sides.values():
                 runner.trace(None)
     labels: list[tuple[str, str]] = []
@@ -149,8 +147,8 @@ def _record(
     for some, (kind, runner) in zip(rows, sides.items(), strict=True):
         some[:, CALL] += len(labels)
         labels += [(str(call), kind) for call in runner.calls]
-    rate, dropped = (last - first) / (ended - began), sum(events.dropped for events in noted)
-    return result, Recording(np.concatenate(rows), labels, first, rate, ended - began, dropped)
+    dropped = sum(events.dropped for events in noted)
+    return result, Recording(np.concatenate(rows), labels, first, last, dropped)
 
 
 def _chrome(recording: Recording) -> dict[str, Any]:
@@ -183,5 +181,5 @@ def _chrome(recording: Recording) -> dict[str, Any]:
     return {
         "traceEvents": names + events,
         "displayTimeUnit": "ns",
-        "otherData": {"seconds": recording.wall, "dropped": recording.dropped},
+        "otherData": {"seconds": recording.seconds(recording.last), "dropped": recording.dropped},
     }
