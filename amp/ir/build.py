@@ -136,14 +136,14 @@ class InPort:
 class OutPort:
     """How a kernel writes a stream: ``ring`` (its own lanes), ``table`` (an address for each lane),
     or ``sum`` (added over members, then written by a table). Firing k writes ``rate`` tokens from
-    number ``k * step`` on, or from where a table says. If it is ``measured``, the squares of what is
-    written are added up, by lane and plane of what it writes to."""
+    number ``k * step`` on, or from where a table says. The squares of what is written are added up, lane
+    by lane of what it writes to, in so many ``sums``: one of each plane, or one of all; or in none."""
 
     mode: str
     planes: int
     rate: int = 1
     step: int = 1
-    measured: bool = False
+    sums: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class Kernel:
     A kernel ``across`` time remembers nothing: its frames are computed side by side. A ``backward`` one
     computes the last frame of a call first.
     The squares of the values ``powers[i]`` are added up, lane by lane, in every ``every``-th firing from
-    firing 0 on; so are those of measured out ports.
+    firing 0 on; so are those of out ports with ``sums``.
     """
 
     values: tuple[Value, ...]
@@ -250,7 +250,7 @@ class Kernel:
     @property
     def measures(self) -> bool:
         """Whether squares are added up."""
-        return bool(self.powers) or any(port.measured for port in self.outlets)
+        return bool(self.powers) or any(port.sums for port in self.outlets)
 
     @property
     def roots(self) -> tuple[Value, ...]:

@@ -40,7 +40,7 @@ def print_kernel(kernel: Kernel) -> str:
     lines += ["backward"] if kernel.backward else []
     lines += [f"in {i} {_port_words(port)}" for i, port in enumerate(kernel.inlets)]
     lines += [
-        f"out {i} {_port_words(port)}{' measured' * port.measured}"
+        f"out {i} {_port_words(port)}{f' sums {port.sums}' * (port.sums > 0)}"
         for i, port in enumerate(kernel.outlets)
     ]
     lines += [f"param {name} {kind}" for name, kind in kernel.params]
@@ -163,9 +163,9 @@ class _Reader:
             case ["in", _, mode, planes, *rate]:
                 self.inlets.append(InPort(mode, int(planes), *_rate(rate)))
             case ["out", _, mode, planes, *rate]:
-                measured = rate[-1:] == ["measured"]
-                count, step = _rate(rate[: len(rate) - measured]) or [1, 1]
-                self.outlets.append(OutPort(mode, int(planes), count, step, measured))
+                sums = int(rate.pop()) if rate[-2:-1] == ["sums"] else 0
+                count, step = _rate(rate[: len(rate) - (sums > 0)]) or [1, 1]
+                self.outlets.append(OutPort(mode, int(planes), count, step, sums))
             case ["every", count]:
                 self.every = int(count)
             case ["param", name, kind]:

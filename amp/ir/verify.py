@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amp.errors import BadIR
+from amp.ir.build import OutPort
 from amp.ir.ops import OPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amp.ir.build import BlockCall, InPort, Kernel, OutPort, Value
+    from amp.ir.build import BlockCall, InPort, Kernel, Value
 
 _ATTRIBUTE_TYPES = {"": type(None), "float": float, "int": int, "name": str, "port": tuple}
 _MODES_IN = {"aligned", "uniform", "table"}
@@ -88,8 +89,11 @@ def _verify_modes(kernel: Kernel) -> None:
     sides = [(kernel.inlets, _MODES_IN), (kernel.outlets, _MODES_OUT)]
     for ports, modes in sides:
         for port in ports:
-            if getattr(port, "measured", False) and not (kernel.archetype or port.mode == "sum"):
-                raise BadIR("a measured out port is a sum's or an archetype's", got=repr(port))
+            if isinstance(port, OutPort) and port.sums:
+                if not (kernel.archetype or port.mode == "sum"):
+                    raise BadIR("a measured out port is a sum's or an archetype's", got=repr(port))
+                if port.sums not in {1, port.planes}:
+                    raise BadIR("an out port has one sum, or one for each plane", got=repr(port))
             if port.mode not in modes or min(port.planes, port.rate, port.step + 1) < 1:
                 raise BadIR(f"a port's mode is one of {sorted(modes)}", got=repr(port))
 

@@ -114,7 +114,7 @@ class BoundCall:
         for i, outlet in enumerate(kernel.outlets):
             lanes = self.sum_lanes(i) if outlet.mode == "sum" else call.lanes
             found.append((at, lanes))
-            at += outlet.planes * lanes * outlet.measured
+            at += outlet.sums * lanes
         return [*found, (at, 0)]
 
     @property
@@ -262,7 +262,7 @@ class Bound:
             at = (tile * len(call.code.kernel.powers) + planes) * call.width + place
         else:
             first, lanes = bound.port_sums[known[1][0]]
-            planes = np.arange(call.code.kernel.outlets[known[1][0]].planes)[:, None]
+            planes = np.arange(call.code.kernel.outlets[known[1][0]].sums)[:, None]
             at = first + planes * lanes + lane + slot * self.batch * row
         words: NDArray[np.int64] = (bound.power_at + at).reshape(self.batch, -1)
         return words

@@ -87,38 +87,39 @@ def add_square(fn: KernelFunction, b: ir.IRBuilder, x: ir.Value, at: ir.Value) -
 
 
 def port_sums(fn: KernelFunction, b: ir.IRBuilder, port: int, lanes: ir.Value) -> ir.Value:
-    """Where the sums of a measured out port lie: ``lanes`` of each plane, after those of the lanes."""
+    """Where the sums of a measured out port lie: as many for each of ``lanes`` as it has, after those of the
+    lanes and of the ports before."""
     skip = b.mul(fn.tiles, integer(fn.width * len(fn.kernel.powers)))
-    planes = sum(p.planes for p in fn.kernel.outlets[:port] if p.measured)
-    return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, integer(planes))), integer(8)))
+    before = integer(sum(outlet.sums for outlet in fn.kernel.outlets[:port]))
+    return offset(b, fn.power(b), b.mul(b.add(skip, b.mul(lanes, before)), integer(8)))
 
 
 def measure_planes(
     fn: KernelFunction, b: ir.IRBuilder, port: int, lane: ir.Value, planes: Planes
 ) -> None:
-    """Add up the squares of what one lane has written, plane by plane and token by token, if the port is
-    measured."""
+    """Add up the squares of what one lane has written, token by token and then plane by plane, if the port
+    is measured."""
     outlet = fn.kernel.outlets[port]
-    if not outlet.measured:
+    if not outlet.sums:
         return
-    sums = port_sums(fn, b, port, fn.tiles)
+    first = offset(b, port_sums(fn, b, port, fn.tiles), b.mul(lane, integer(8)))
+    apart = integer(0) if outlet.sums == 1 else b.mul(fn.tiles, integer(8))
 
-    def each_plane(plane: ir.Value) -> None:
-        row = offset(b, planes.base, b.mul(b.mul(plane, planes.stride), integer(8)))
-        at = offset(b, sums, b.mul(b.add(b.mul(fn.tiles, plane), lane), integer(8)))
+    def each(i: ir.Value) -> None:
+        def token(t: ir.Value) -> None:
+            row = offset(
+                b, planes.base, b.mul(b.add(b.mul(i, integer(outlet.rate)), t), integer(8))
+            )
 
-        def each(i: ir.Value) -> None:
-            first = b.mul(i, integer(outlet.rate))
+            def plane(p: ir.Value) -> None:
+                x = b.load(offset(b, row, b.mul(b.mul(p, planes.stride), integer(8))), typ=F64)
+                add_square(fn, b, x, offset(b, first, b.mul(p, apart)))
 
-            def token(t: ir.Value) -> None:
-                x = b.load(offset(b, row, b.mul(b.add(first, t), integer(8))), typ=F64)
-                add_square(fn, b, x, at)
+            loop(b, integer(outlet.planes), "plane", plane)
 
-            loop(b, integer(outlet.rate), "token", token)
+        loop(b, integer(outlet.rate), "token", token)
 
-        each_measured(b, fn.fired, fn.frames, fn.kernel.every, each)
-
-    loop(b, integer(outlet.planes), "plane", each_plane)
+    each_measured(b, fn.fired, fn.frames, fn.kernel.every, each)
 
 
 def known_after(kernel: Kernel) -> dict[int, list[int]]:

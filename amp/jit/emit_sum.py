@@ -99,7 +99,7 @@ class Sums:
             for plane in range(planes):
                 start = offset(b, buffer, b.mul(row, integer(plane)))
                 self._fold(b, plane, start, b.mul(row, integer(planes)), (table, lanes))
-            if fn.kernel.outlets[port].measured:
+            if fn.kernel.outlets[port].sums:
                 self._measure(b, port, table, lanes)
 
     def _measure(self, b: ir.IRBuilder, port: int, table: ir.Value, lanes: ir.Value) -> None:

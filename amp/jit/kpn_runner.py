@@ -193,7 +193,7 @@ class KpnRunner:
                 rows[i]["stamps"] = bound.address(ring.stamps_at) if ring.stamps_at >= 0 else 0
                 rows[i]["mask"] = ring.mask
                 kernel = call.call.code.kernel
-                if call.call.router and kernel.outlets[i].measured:
+                if call.call.router and kernel.outlets[i].sums:
                     rows[i]["sums"] = int(call.words[w.POWER]) + 8 * call.port_sums[i][0]
                     rows[i]["every"] = kernel.every
             table = np.array([bound.address(at) for at in call.in_tables if at >= 0], np.int64)

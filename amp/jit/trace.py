@@ -104,18 +104,19 @@ def trace_kernel(
             values = tuple(results[number][outlet])
             rate = rate_out(group.first, outlet)
             step, rate = 0 if out.cycle else rate, rate // group.spread
+            planes = len(values) // rate
             measured = group.wide and outlet in group.measured and (number, outlet) not in power_at
             if measured:  # a sum is known when its kernel ends
                 power_at[number, outlet] = "port", (len(outlets),)
-            outlets.append(OutPort(out.mode, len(values) // rate, rate, step, measured))
+            outlets.append(OutPort(out.mode, planes, rate, step, planes * measured))
             stores.append(values)
         for outlet in () if group.wide else group.measured:
-            planes = (
+            squared = (
                 [tuple(roots) for at, roots in b.heats.items() if at.startswith(f"{number}.")]
                 if outlet == DISSIPATED
                 else _measured_planes(b, group, outlet, results[number][outlet])
             )
-            places = tuple(powers.setdefault(some, len(powers)) for some in planes)
+            places = tuple(powers.setdefault(some, len(powers)) for some in squared)
             power_at[number, outlet] = "lane", places
     kernel = Kernel(
         tuple(b.values),
@@ -182,11 +183,13 @@ def measured_tables(
         if outlet in ports
     }
     measured = {at[0] for _, at in power_at.values()}
+    kind = group.first.type  # what has a twin in IR is measured as that is, plane by plane
+    sums = group.planes if kind.router or kind.has_forward() else 1
     outlets = []
     for port, (outlet, out) in enumerate(part.outs):
         rate = rate_out(group.first, outlet)
         step = 0 if out.cycle else rate
-        outlets.append(OutPort("table", group.planes, rate, step, port in measured))
+        outlets.append(OutPort("table", group.planes, rate, step, sums * (port in measured)))
     return tuple(outlets), power_at
 
 

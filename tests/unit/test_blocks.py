@@ -90,12 +90,16 @@ def test_snapshots_clones_and_swaps_keep_what_it_remembers(leaky: Archetype) -> 
 
 @pytest.mark.parametrize("every", [1, 23])
 def test_its_heat_is_that_of_its_twin(leaky: Archetype, every: int) -> None:
-    """All tokens of a measured firing are added up, whatever cuts the run into calls and cells."""
+    """All tokens of a measured firing are added up, whatever cuts the run into calls and cells; all planes in one
+    sum."""
     given = inputs(9000)
-    want = amp.compile(graph(LeakyTwin), heat=every).run(given)
+    twin = amp.compile(graph(LeakyTwin), heat=every).run(given)
     g = graph(Leaky)
-    for ipls in (None, amp.plan(g, 300)):
-        got = amp.compile(g, ipls, heat=every).run(given)
+    want = amp.compile(g, heat=every).run(given)
+    for name, heat in twin.heat.items():
+        np.testing.assert_allclose(want.heat[name], heat, rtol=1e-13)
+    for block in (64, 300):
+        got = amp.compile(g, amp.plan(g, block), heat=every).run(given)
         for name, heat in want.heat.items():
             assert_same_bits(got.heat[name], heat)
 
